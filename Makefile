@@ -1,0 +1,80 @@
+# storebox: the few commands that a developer needs. `make` alone lists them.
+#
+# `make run` needs only git, make and a Python of 3.11 to 3.13 with venv; the others bring their own tools.
+
+PYTHON ?= python3
+VENV := .venv
+RUN_VENV := .venv-run
+SECOND_VENV := .venv-3.13
+LOCKS := requirements/box.txt requirements/run.txt requirements/dev.txt
+# Each folder with an __init__.py is code.
+CODE := $(patsubst %/,%,$(dir $(wildcard */__init__.py)))
+
+# The suite runs on this one too. A name on PATH may be a shim that does not run: only one that answers counts.
+PYTHON_3_13 := $(firstword $(foreach python,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13),\
+    $(shell $(python) --version >/dev/null 2>&1 && echo $(python))))
+
+# The 95 % gate counts what pyproject.toml names; some tests alone (make test ARGS=tests/unit) cannot reach it.
+COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+PYTEST_ARGS ?= -n 2
+
+.DELETE_ON_ERROR:
+.PHONY: help run test check format bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: $(RUN_VENV)/.installed  ## a whole shop on this desk: make run ARGS="--help"
+	$(RUN_VENV)/bin/storebox-demo $(ARGS)
+
+test: $(VENV)/.installed $(if $(PYTHON_3_13),$(SECOND_VENV)/.installed)  ## the suite, its coverage gate, and again on Python 3.13 when found
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) $(if $(ARGS),,$(COVERAGE)) $(ARGS)
+	$(if $(PYTHON_3_13),$(SECOND_VENV)/bin/python -m pytest $(PYTEST_ARGS) $(ARGS),@echo "Python 3.13 not found: its run is left out")
+
+check: $(VENV)/.installed  ## formatting, lint and types; changes nothing
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy $(CODE)
+
+format: $(VENV)/.installed  ## put the code into shape
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+
+bench: $(VENV)/.installed  ## measure; figures depend on the machine
+	$(VENV)/bin/python -m bench $(ARGS)
+
+# dev.txt comes first and binds the other two, so that what is tested is what a box gets.
+# Compiled by the oldest Python that runs the code; an environment for each version shows that it fits all.
+PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
+    --strip-extras --no-annotate --no-emit-options --no-emit-index-url --no-emit-trusted-host --no-emit-find-links pyproject.toml
+
+lock: $(VENV)/.installed  ## take the newest releases of all dependencies
+	$(PIP_COMPILE) --upgrade --all-extras -o requirements/dev.txt
+	$(PIP_COMPILE) -c requirements/dev.txt --extra build --extra cloud --extra demo -o requirements/run.txt
+	$(PIP_COMPILE) -c requirements/dev.txt -o requirements/box.txt
+	# An extra that names another extra makes storebox its own dependency, at a path of this machine.
+	sed -i '/^storebox *@/d' $(LOCKS)
+
+clean:  ## remove everything that can be made again
+	rm -rf $(VENVS) *.egg-info build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment is made anew only when its lock changes, and storebox put into it when its metadata change.
+VENVS := $(VENV) $(RUN_VENV) $(SECOND_VENV)
+PIP_INSTALL = $*/bin/python -m pip install -qq --disable-pip-version-check
+
+$(VENV)/.locked $(SECOND_VENV)/.locked: requirements/dev.txt
+$(RUN_VENV)/.locked: requirements/run.txt
+$(SECOND_VENV)/.locked: override PYTHON = $(PYTHON_3_13)
+
+$(VENVS:=/.locked): %/.locked:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	    echo "storebox needs Python 3.11 to 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+	    echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $*
+	$(PIP_INSTALL) --require-hashes -r $<
+	touch $@
+
+$(VENVS:=/.installed): %/.installed: %/.locked pyproject.toml
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	touch $@
