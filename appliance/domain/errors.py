@@ -1,0 +1,224 @@
+"""Every error that storebox promises to callers: a stable code, a title, and what to know about it.
+
+The tree, caught by branch:
+
+    StoreboxError
+    ├── BadInput            the bytes cannot be read as what they claim to be
+    │   ├── Malformed       not JSON, or not JSON of our kind
+    │   ├── InvalidSale     JSON of the right form whose values break a rule of reading
+    │   ├── TooLarge
+    │   └── UnsupportedMedia
+    ├── NotAllowed          who asks may not
+    │   ├── Unauthenticated
+    │   └── WrongTill
+    ├── NotFound
+    ├── SnapshotRequired    the asked version is older than the changes kept
+    ├── SaleConflict        the sale id is known, with other content
+    ├── OnlineOnly          refused while the box is not online (design promise 8)
+    ├── OutcomeUnknown      the cloud was asked and did not answer in time: ask again with the same id
+    ├── OperationRejected   the cloud answered, and said no
+    ├── CannotAccept        nothing can be accepted right now; the till must not hand out a ticket
+    │   ├── Busy            the queue to the disk is full
+    │   ├── NotReady        starting or stopping
+    │   ├── StorageFault    the disk failed: nothing more is acknowledged
+    │   └── DiskFull
+    ├── ChainFault          events that do not follow one another
+    │   ├── Fork            the same place in the chain, with other content
+    │   ├── Gap             events are missing before these
+    │   └── BadEvent        bytes that are no event, or no event of this chain
+    ├── BadSignature        a signature is wrong, or by a key that is not trusted
+    ├── ConfigError         a configuration key is unknown, missing or bad
+    ├── SchemaTooNew        the database was written by a newer release
+    └── CloudError          the cloud did not do what it was asked (raised by gateways)
+        ├── CloudUnreachable  no trustworthy answer: try again later
+        └── CloudRefused      an answer that says no: trying again the same way is useless
+
+Codes are part of the API. HTTP statuses are not known here: `runtime/problem.py` gives them.
+"""
+
+from typing import Any, ClassVar
+
+
+class StoreboxError(Exception):
+    """An expected failure. `str(error)` is for a person; `code` and `fields` are for a program."""
+
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "Something went wrong"
+
+    def __init__(self, detail: str = "", **fields: Any) -> None:
+        super().__init__(detail or self.title)
+        self.fields = fields
+
+
+class BadInput(StoreboxError):
+    """The bytes cannot be read as what they claim to be."""
+
+    code, title = "bad-input", "The request cannot be read"
+
+
+class Malformed(BadInput):
+    """Not JSON, or not JSON of our kind."""
+
+    code, title = "malformed", "The body is not the JSON that was expected"
+
+
+class InvalidSale(BadInput):
+    """JSON of the right form whose values break a rule of reading."""
+
+    code, title = "invalid-sale", "The sale cannot be read"
+
+
+class TooLarge(BadInput):
+    """More bytes than the limit."""
+
+    code, title = "too-large", "The body is larger than the limit"
+
+
+class UnsupportedMedia(BadInput):
+    """A media type or encoding that is not taken."""
+
+    code, title = "unsupported-media-type", "This media type is not accepted here"
+
+
+class NotAllowed(StoreboxError):
+    """Who asks may not."""
+
+    code, title = "not-allowed", "Not allowed"
+
+
+class Unauthenticated(NotAllowed):
+    """No token, or one that is not known."""
+
+    code, title = "unauthenticated", "A valid token is needed"
+
+
+class WrongTill(NotAllowed):
+    """A till speaks in the name of another."""
+
+    code, title = "wrong-till", "The sale names another till than the token does"
+
+
+class NotFound(StoreboxError):
+    """Nothing under that name."""
+
+    code, title = "not-found", "Nothing under that name"
+
+
+class SnapshotRequired(StoreboxError):
+    """The asked version is older than the changes kept, or newer than any: take a snapshot."""
+
+    code, title = "snapshot-required", "Changes since that version cannot be given; take a snapshot"
+
+
+class SaleConflict(StoreboxError):
+    """The sale id is known, with other content. Both stay visible."""
+
+    code, title = "sale-conflict", "This sale id was already used for another sale"
+
+
+class OnlineOnly(StoreboxError):
+    """Refused because the box is not online. Nothing was queued."""
+
+    code, title = "online-only", "This operation needs the head office, and the line is down"
+
+
+class OutcomeUnknown(StoreboxError):
+    """The cloud was asked and did not answer in time. Asking again with the same id is safe."""
+
+    code, title = "outcome-unknown", "The head office did not answer in time; ask again with the same id"
+
+
+class OperationRejected(StoreboxError):
+    """The cloud answered, and said no."""
+
+    code, title = "operation-rejected", "The head office did not accept this operation"
+
+
+class CannotAccept(StoreboxError):
+    """Nothing can be accepted right now; the till must not hand out a ticket."""
+
+    code, title = "cannot-accept", "The box cannot accept sales right now"
+
+
+class Busy(CannotAccept):
+    """The queue to the disk is full."""
+
+    code, title = "busy", "Too many sales are waiting for the disk; try again in a moment"
+
+
+class NotReady(CannotAccept):
+    """Starting or stopping."""
+
+    code, title = "not-ready", "The box is starting or stopping"
+
+
+class StorageFault(CannotAccept):
+    """The disk failed. Nothing more is acknowledged by this process."""
+
+    code, title = "storage-fault", "The box's storage failed; it sells nothing until it has been checked"
+
+
+class DiskFull(CannotAccept):
+    """No room left for another sale."""
+
+    code, title = "disk-full", "The box's storage is full"
+
+
+class ChainFault(StoreboxError):
+    """Events that do not follow one another."""
+
+    code, title = "chain-fault", "The chain of events is broken"
+
+
+class Fork(ChainFault):
+    """The same place in the chain, with other content."""
+
+    code, title = "fork", "This place in the chain already holds another event"
+
+
+class Gap(ChainFault):
+    """Events are missing before these."""
+
+    code, title = "gap", "Events are missing before these"
+
+
+class BadEvent(ChainFault):
+    """Bytes that are no event, or no event of this chain."""
+
+    code, title = "bad-event", "These bytes are no event of this chain"
+
+
+class BadSignature(StoreboxError):
+    """A signature is wrong, or by a key that is not trusted."""
+
+    code, title = "bad-signature", "The signature does not hold"
+
+
+class ConfigError(StoreboxError):
+    """A configuration key is unknown, missing or bad."""
+
+    code, title = "config-error", "The configuration cannot be used"
+
+
+class SchemaTooNew(StoreboxError):
+    """The database was written by a newer release than this code."""
+
+    code, title = "schema-too-new", "The database belongs to a newer release"
+
+
+class CloudError(StoreboxError):
+    """The cloud did not do what it was asked."""
+
+    code, title = "cloud-error", "The head office did not do what it was asked"
+
+
+class CloudUnreachable(CloudError):
+    """No trustworthy answer came; try again later. `fields['cause']` names why, `retry_after_s` when."""
+
+    code, title = "cloud-unreachable", "The head office cannot be reached"
+
+
+class CloudRefused(CloudError):
+    """The cloud answered no: `fields['status']` and `fields['problem']` (its code) say how."""
+
+    code, title = "cloud-refused", "The head office refused"

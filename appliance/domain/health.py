@@ -1,0 +1,89 @@
+"""Grade a box from what it said last: one verdict, always with the reason. Used by the box and by the fleet page."""
+
+from enum import StrEnum
+
+import msgspec
+
+HEARTBEAT_EVERY_S = 30.0
+# Three missed heartbeats: one may be lost, and one more while the box restarts.
+HEARTBEATS_MISSED = 3
+# The age of the oldest sale that waits although the line is up: amber, red.
+WAITING_WARN_S, WAITING_BAD_S = 300.0, 1_800.0
+# With the line down waiting is what the box is for; four hours is a long outage.
+OUTAGE_WARN_S = 4 * 3_600.0
+# Prices change overnight: a catalogue that nobody confirmed for a day sells at yesterday's.
+CATALOGUE_STALE_S = 24 * 3_600.0
+DISK_FREE_WARN, DISK_FREE_BAD = 0.20, 0.10
+
+
+class Grade(StrEnum):
+    """Worst last."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    UNHEALTHY = "unhealthy"
+
+
+class HostReading(msgspec.Struct, frozen=True):
+    """How the machine is. Ratios are from 0 to 1."""
+
+    disk_free_ratio: float
+    memory_rss_bytes: int
+    cpu_ratio: float
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """What a box tells of itself, signed, every 30 s. No personal data, no amounts."""
+
+    box: str
+    shop: str
+    software: str
+    boot: str
+    uptime_s: float
+    epoch: int
+    seq: int
+    head: str
+    synced_seq: int
+    backlog: int
+    oldest_waiting_s: float
+    link: str
+    cause: str
+    mode: str
+    catalogue_version: int
+    catalogue_age_s: float
+    policy_version: int
+    tills_seen: int
+    disk_free_ratio: float
+    memory_rss_bytes: int
+    cpu_ratio: float
+    issues: list[str] = []
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """A grade and the one reason for it, as a stable code."""
+
+    grade: Grade
+    reason: str
+
+
+def judge(beat: Heartbeat | None, silent_s: float, every_s: float = HEARTBEAT_EVERY_S) -> Verdict:
+    """The verdict on a box whose last heartbeat came `silent_s` seconds ago (None: never), of one every `every_s`.
+
+    First match wins, the worst first: what a box says of its link is moot once it is silent.
+    """
+    if beat is None:
+        return Verdict(Grade.UNKNOWN, "never-seen")
+    reachable = beat.link != "offline"
+    rules = (
+        (silent_s > HEARTBEATS_MISSED * every_s, Grade.UNHEALTHY, "silent"),
+        (bool(beat.issues), Grade.UNHEALTHY, beat.issues[0] if beat.issues else ""),
+        (beat.disk_free_ratio < DISK_FREE_BAD, Grade.UNHEALTHY, "disk-nearly-full"),
+        (reachable and beat.oldest_waiting_s > WAITING_BAD_S, Grade.UNHEALTHY, "sales-waiting"),
+        (reachable and beat.oldest_waiting_s > WAITING_WARN_S, Grade.WARNING, "sales-waiting"),
+        (not reachable and beat.oldest_waiting_s > OUTAGE_WARN_S, Grade.WARNING, "long-outage"),
+        (beat.disk_free_ratio < DISK_FREE_WARN, Grade.WARNING, "disk-filling"),
+        (beat.link != "online", Grade.WARNING, f"link-{beat.link}"),
+        (beat.catalogue_age_s > CATALOGUE_STALE_S, Grade.WARNING, "catalogue-stale"),
+    )
+    return next((Verdict(grade, why) for hit, grade, why in rules if hit), Verdict(Grade.HEALTHY, "all-well"))

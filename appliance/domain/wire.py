@@ -1,0 +1,217 @@
+"""The messages between till, box and cloud (docs/PROTOCOL.md). Parsed and rendered from these types alone."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from appliance.domain.catalogue import Article
+from appliance.domain.sale import Mode, Sale, SaleId
+
+# Media types of bodies that are not plain JSON.
+ENVELOPE_MEDIA = "application/vnd.dsse.envelope.v1+json"
+BATCH_MEDIA = "application/vnd.storebox.batch.v1+zstd"
+CATALOGUE_MEDIA = "application/vnd.storebox.catalogue.v1+zstd"
+
+# One batch on the wire, before compression; also what the cloud unpacks at most.
+BATCH_EVENTS_MAX = 500
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+
+NONCE_HEADER = "Storebox-Nonce"
+Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)", description="128 random bits in hex")]
+
+
+# --- till and box
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What anybody on the LAN may know of a box.
+
+    `key` is its public key (PEM): both `box` and `fp` follow from it, and it proves signed heads.
+    """
+
+    box: str
+    shop: str
+    name: str
+    software: str
+    fp: str
+    key: str
+    api: int = 1
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """The answer to a sale: it is on the box's disk, at this place of the chain. A replay gets the same bytes.
+
+    `head` is the signed head (a DSSE envelope) of the commit group: it vouches for this sale and all before it.
+    """
+
+    sale_id: SaleId
+    box: str
+    epoch: int
+    seq: int
+    hash: str
+    accepted_at: str
+    flags: list[str]
+    head: msgspec.Raw
+    status: Literal["accepted"] = "accepted"
+
+
+class SaleView(msgspec.Struct, frozen=True):
+    """A sale looked up: its ack, whether the cloud holds it, and the sale itself."""
+
+    ack: Ack
+    synced: bool
+    sale: Sale
+
+
+class ArticlesView(msgspec.Struct, frozen=True):
+    """Articles found, the catalogue version they come from, and how old the box's knowledge of it is."""
+
+    version: int
+    age_s: float
+    articles: list[Article]
+
+
+class ModeView(msgspec.Struct, frozen=True):
+    """What the box proposes to its tills, and why. Sent as SSE event `mode`."""
+
+    mode: Mode
+    link: str
+    cause: str
+    changed_at: str
+
+
+class SyncedView(msgspec.Struct, frozen=True):
+    """Everything up to here is in the cloud. Sent as SSE event `synced`."""
+
+    epoch: int
+    seq: int
+
+
+class CatalogueView(msgspec.Struct, frozen=True):
+    """The catalogue version in force. Sent as SSE event `catalogue`."""
+
+    version: int
+
+
+class JournalView(msgspec.Struct, frozen=True):
+    """The journal in numbers; `backlog` counts the events that the cloud has not receipted."""
+
+    epoch: int
+    seq: int
+    head: str
+    synced_seq: int
+    backlog: int
+    oldest_waiting_s: float
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The box, for people and programs."""
+
+    box: str
+    shop: str
+    software: str
+    state: Literal["online", "degraded", "offline", "read-only", "fork"]
+    uptime_s: float
+    mode: ModeView
+    journal: JournalView
+    catalogue_version: int
+    catalogue_age_s: float
+    articles: int
+    policy_version: int
+    tills_seen: int
+    issues: list[str]
+    sales_accepted: int
+    sales_replayed: int
+    sales_conflicting: int
+    sales_flagged: int
+    operations_refused: int
+    operations_passed: int
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The answer of /livez and /readyz."""
+
+    status: Literal["live", "ready"]
+
+
+class OperationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An online-only operation. `operation_id` makes asking again safe."""
+
+    operation_id: SaleId
+    data: dict[str, Any] = {}
+
+
+class OperationAnswer(msgspec.Struct, frozen=True):
+    """The cloud did it (once, however often it was asked)."""
+
+    operation_id: str
+    operation: str
+    at: str
+
+
+# --- box (or till) and cloud
+
+
+class EnrolRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Signed with the new box's own key, as proof that it has it."""
+
+    token: str
+    public_key: str
+    nonce: Nonce
+
+
+class EnrolAnswer(msgspec.Struct, frozen=True):
+    """Everything a box needs to speak to this cloud; `cloud_keys` are PEM, `policy` a DSSE envelope."""
+
+    box: str
+    shop: str
+    shop_name: str
+    box_token: str
+    cloud_keys: list[str]
+    policy: msgspec.Raw
+
+
+class ProbeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A question that only the cloud can answer."""
+
+    nonce: Nonce
+
+
+class HeartbeatAnswer(msgspec.Struct, frozen=True):
+    """What the box should look at next."""
+
+    next_s: float
+    catalogue_version: int
+    policy_version: int
+
+
+class CloudSaleAnswer(msgspec.Struct, frozen=True):
+    """A sale sent straight to the cloud is stored there."""
+
+    sale_id: SaleId
+    stored_at: str
+    status: Literal["synced"] = "synced"
+
+
+class CloudSaleRow(msgspec.Struct, frozen=True):
+    """One sale as head office holds it; `copies` counts how often it arrived, over all ways, and was known."""
+
+    sale_id: str
+    sha256: str
+    till_id: str
+    business_date: str
+    ticket_number: int
+    total_minor: int
+    currency: str
+    via: Literal["box", "till"]
+    copies: int
+
+
+class EpochRow(msgspec.Struct, frozen=True):
+    """The end of one epoch of a box, as the cloud holds it."""
+
+    box: str
+    epoch: int
+    seq: int
+    head: str
