@@ -1,0 +1,1 @@
+"""What any asyncio daemon of ours needs; nothing here knows of sales."""
