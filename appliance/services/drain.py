@@ -1,0 +1,168 @@
+"""Bring the journal to the cloud: oldest first, in order, at least once, for ever.
+
+An event counts as delivered only on a receipt that the cloud signed for its place and hash. There is no expiry, no
+maximum of retries, and nothing is skipped. A fork or a gap stops the drain loudly; selling goes on.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from datetime import datetime
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from appliance.domain.batch import pack
+from appliance.domain.errors import BadSignature, CloudRefused, CloudUnreachable
+from appliance.domain.link import LinkState
+from appliance.domain.statements import RECEIPT_TYPE, Keys, Receipt, verify
+from appliance.domain.wire import BATCH_EVENTS_MAX, SyncedView
+from appliance.runtime.clock import Clock
+from appliance.runtime.pause import pause
+from appliance.services.feed import Feed
+from appliance.services.ports import Cloud
+from appliance.services.wan import WanWatch
+from appliance.storage.journal import Journal
+from appliance.storage.outgoing import Outgoing, OutgoingBatch
+
+log = logging.getLogger(__name__)
+
+# The batch that proves a line which just came back: small, so that a bad line costs little.
+PROOF_EVENTS = 20
+BACKOFF_BASE_S = 1.0
+# An identity that the cloud does not know is for a person to mend; ask again now and then.
+HOLD_S = 60.0
+HOLD_STATUSES = (401, 403)
+
+
+class DrainStopped(Exception):
+    """The cloud and this box disagree about the chain: `code` (fork, gap, ...) says how. A person must look."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class Drain:
+    """The loop that empties the backlog."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        outgoing: Outgoing,
+        cloud: Cloud,
+        wan: WanWatch,
+        feed: Feed,
+        cloud_keys: Keys,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        batch_events: int = BATCH_EVENTS_MAX,
+        retry_cap_s: float = 60.0,
+    ) -> None:
+        self._journal = journal
+        self._outgoing = outgoing
+        self._cloud = cloud
+        self._wan = wan
+        self._feed = feed
+        self._cloud_keys = cloud_keys
+        self._clock = clock
+        self._rng = rng
+        self._batch_events = batch_events
+        self._retry_cap_s = retry_cap_s
+        self._retry_after_s = 0.0
+        self.stopped: DrainStopped | None = None
+        self._line_changed = asyncio.Event()
+        wan.listen(lambda _: self._line_changed.set())
+
+    async def run(self) -> None:
+        """Drain for ever; after a fork or a gap, wait for ever with `stopped` set."""
+        self._tell_synced()
+        while self.stopped is None:
+            try:
+                if not await self._attempt_until_answered():
+                    await self._journal.grown()
+            except DrainStopped as stop:
+                await self._stop(stop)
+        await asyncio.Event().wait()
+
+    async def step(self) -> bool:
+        """Deliver one batch and settle it; False when nothing waits.
+
+        Raises CloudUnreachable (try again), DrainStopped (never again without a person).
+        """
+        small = self._wan.link.half_open
+        batch = await self._outgoing.next_batch(PROOF_EVENTS if small else self._batch_events)
+        if batch is None:
+            return False
+        receipt, envelope = await self._deliver(batch)
+        await self._journal.settle(receipt, envelope)
+        self._clock.confirm(datetime.fromisoformat(receipt.at))
+        self._tell_synced()
+        return True
+
+    async def _attempt_until_answered(self) -> bool:
+        """One step, tried until it is answered; full jitter between tries, cut short when the line changes."""
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(CloudUnreachable),
+            wait=self._wait_s,
+            sleep=self._pause,
+            reraise=True,
+        )
+        return await attempts(self._step_when_possible)
+
+    async def _step_when_possible(self) -> bool:
+        while self._wan.link.state is LinkState.OFFLINE:
+            await self._wan.changed()
+        self._line_changed.clear()
+        return await self.step()
+
+    async def _deliver(self, batch: OutgoingBatch) -> tuple[Receipt, bytes]:
+        packed = await asyncio.to_thread(pack, batch.head, batch.bodies)
+        nonce = self._rng.randbytes(16).hex()
+        self._retry_after_s = 0.0
+        try:
+            envelope = await self._cloud.send_batch(packed, nonce)
+        except CloudUnreachable as error:
+            self._retry_after_s = error.fields.get("retry_after_s") or 0.0
+            raise
+        except CloudRefused as refusal:
+            if refusal.fields.get("status") in HOLD_STATUSES:
+                self._retry_after_s = HOLD_S
+                raise CloudUnreachable(str(refusal), cause="refused") from refusal
+            raise DrainStopped(str(refusal.fields.get("problem")), str(refusal)) from refusal
+        return self._verified(batch, envelope, nonce), envelope
+
+    def _verified(self, batch: OutgoingBatch, envelope: bytes, nonce: str) -> Receipt:
+        try:
+            receipt = verify(envelope, RECEIPT_TYPE, Receipt, self._cloud_keys)
+        except BadSignature as error:
+            # Somebody between us and the cloud answers in its name: no receipt, so nothing is settled.
+            raise CloudUnreachable(f"the receipt does not verify: {error}", cause="captive-portal") from error
+        if receipt.nonce != nonce:
+            raise CloudUnreachable("the receipt answers another request", cause="captive-portal")
+        if receipt.epoch != batch.epoch or receipt.seq < batch.last_seq:
+            raise DrainStopped(
+                "receipt", f"a receipt for {receipt.epoch}/{receipt.seq} does not cover the batch"
+            )
+        return receipt
+
+    async def _stop(self, stop: DrainStopped) -> None:
+        self.stopped = stop
+        log.error("drain.stopped", extra={"code": stop.code, "detail": str(stop)})
+        with contextlib.suppress(Exception):
+            await self._journal.record("drain_stopped", {"code": stop.code, "detail": str(stop)})
+
+    def _tell_synced(self) -> None:
+        synced = self._journal.synced()
+        epoch = max(synced, default=self._journal.end.epoch)
+        self._feed.publish("synced", SyncedView(epoch, synced.get(epoch, 0)))
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        spread_s = min(self._retry_cap_s, BACKOFF_BASE_S * 2.0 ** min(state.attempt_number, 16))
+        # Full jitter: 400 shops that come back together must not knock together.
+        return max(self._retry_after_s, self._rng.uniform(0.0, spread_s))
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not past a change of the line: it is the moment to try."""
+        await pause(self._clock, seconds, self._line_changed)

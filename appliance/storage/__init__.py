@@ -1,0 +1,1 @@
+"""Tables to domain types and back. All SQL of the box lives here."""

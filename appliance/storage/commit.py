@@ -1,0 +1,139 @@
+"""One group of drafts into the chain: seal, store, sign. Runs on the writer's thread, inside its transaction."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+import msgspec
+
+from appliance.domain import event as chain
+from appliance.domain.dsse import Signer
+from appliance.domain.errors import BadEvent, SaleConflict, StorageFault
+from appliance.domain.event import GENESIS, Position
+from appliance.domain.statements import HEAD_TYPE, Head, sign, verify
+from appliance.runtime.clock import Clock, rfc3339
+from appliance.storage import journal_tables as tables
+
+# The tail that is verified before the box opens; `storebox verify` walks all of it.
+TAIL_EVENTS = 1_000
+
+# Keys of second contents under a known sale id begin so; no UUIDv7 does before the year 5400.
+CONFLICT_KEY = b"conflict"
+
+
+class Draft(NamedTuple):
+    """An event to be: everything but its place. `sale_key` makes it idempotent under `sale`, its canonical bytes."""
+
+    kind: str
+    data: bytes
+    till: str | None = None
+    sale_key: bytes | None = None
+    sale: bytes = b""
+
+
+class Entry(NamedTuple):
+    """An event on disk, with the envelope of the signed head that covers it. `known`: it was there before."""
+
+    position: Position
+    body: bytes
+    head: bytes
+    known: bool
+
+
+class Sealer(NamedTuple):
+    """Who seals events: this box, with its key and its clocks."""
+
+    box: str
+    signer: Signer
+    clock: Clock
+
+
+def commit_group(
+    connection: sqlite3.Connection, sealer: Sealer, end: Position, drafts: Sequence[Draft]
+) -> tuple[list[Entry | SaleConflict], Position]:
+    """Append drafts behind `end`, in their order, under one signed head; the outcome of each, and the new end.
+
+    A draft whose key is known gives the entry that is there, or SaleConflict when the content differs.
+    """
+    at, reading = rfc3339(sealer.clock.wall()), sealer.clock.reading()
+    results: list[Entry | SaleConflict] = []
+    fresh: list[Entry] = []
+    fresh_sales: dict[bytes, Entry] = {}
+    for draft in drafts:
+        if draft.sale_key is not None:
+            known = fresh_sales.get(draft.sale_key) or known_sale(connection, draft.sale_key)
+            if known is not None:
+                same = _sale_of(known.body) == draft.sale
+                results.append(known._replace(known=True) if same else _conflict(known.position))
+                continue
+        data = msgspec.Raw(draft.data)
+        sealed = chain.seal(
+            end, box=sealer.box, kind=draft.kind, till=draft.till, at=at, clock=reading, data=data
+        )
+        end = Position(end.epoch, end.seq + 1, sealed.hash)
+        entry = Entry(end, sealed.body, head=b"", known=False)
+        results.append(entry)
+        fresh.append(entry)
+        if draft.sale_key is not None:
+            fresh_sales[draft.sale_key] = entry
+    if not fresh:
+        return results, end
+    envelope = sign(sealer.signer, HEAD_TYPE, Head(sealer.box, end.epoch, end.seq, end.head.hex()))
+    tables.insert_events(connection, [(_place(entry), entry.body) for entry in fresh])
+    tables.insert_sales(connection, [(key, _place(entry)) for key, entry in fresh_sales.items()])
+    tables.insert_head(connection, tables.place_of(end.epoch, end.seq), envelope)
+    return [r if isinstance(r, SaleConflict) or r.head else r._replace(head=envelope) for r in results], end
+
+
+def proven_end(reader: sqlite3.Connection, sealer: Sealer) -> Position | None:
+    """The end of the stored chain, its tail walked and its last head verified; None for an empty journal.
+
+    Raises BadEvent, Fork, Gap or BadSignature: what is on disk is not what this box wrote.
+    """
+    last = tables.last_place(reader)
+    if last is None:
+        return None
+    epoch, seq = tables.epoch_and_seq(last)
+    before = max(0, seq - TAIL_EVENTS)
+    anchor = tables.body_at(reader, tables.place_of(epoch, before)) if before else None
+    end = Position(epoch, before, chain.digest(anchor) if anchor else GENESIS)
+    with closing(tables.events(reader, tables.place_of(epoch, before))) as rows:
+        for sealed in chain.walk(end, (row.body for row in rows), box=sealer.box):
+            end = Position(epoch, sealed.link.seq, sealed.hash)
+    head_place, envelope = tables.last_head(reader) or (0, b"")
+    if head_place < last:
+        raise BadEvent(f"the last event {epoch}/{seq} stands under no signed head")
+    head = verify(envelope, HEAD_TYPE, Head, {sealer.signer.key_id: sealer.signer.public_key})
+    if head_place > last or head.position != end:
+        raise BadEvent(
+            f"a signed head vouches for {head.epoch}/{head.seq}, but the journal ends at {epoch}/{seq}"
+        )
+    return end
+
+
+def known_sale(connection: sqlite3.Connection, sale_key: bytes) -> Entry | None:
+    """The entry of a key that is in the journal. Raises StorageFault when its row points nowhere."""
+    place = tables.place_of_sale(connection, sale_key)
+    if place is None:
+        return None
+    body, head = tables.body_at(connection, place), tables.head_covering(connection, place)
+    if body is None or head is None:
+        raise StorageFault("a sale's row points at an event or a head that is not there")
+    return Entry(Position(*tables.epoch_and_seq(place), chain.digest(body)), body, head, known=True)
+
+
+def _place(entry: Entry) -> int:
+    return tables.place_of(entry.position.epoch, entry.position.seq)
+
+
+def _sale_of(body: bytes) -> bytes:
+    return bytes(msgspec.json.decode(chain.content(body).data, type=dict[str, msgspec.Raw])["sale"])
+
+
+def _conflict(position: Position) -> SaleConflict:
+    return SaleConflict(
+        f"the sale id stands at {position.epoch}/{position.seq} with other content",
+        epoch=position.epoch,
+        seq=position.seq,
+    )

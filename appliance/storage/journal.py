@@ -1,0 +1,207 @@
+"""The journal: every accepted event, chained, under signed heads, on disk before anybody hears of it.
+
+Guarantees: what `append` returned is committed and fsynced, together with its place in the chain, its idempotency row
+and the signed head of its group; events are never changed or removed here.
+
+All drafts that wait share one transaction, one signature and one fsync (group commit): while the disk works on one
+group, the next gathers. Checkpoints run between groups on the writer's own connection.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from appliance.domain import event as chain
+from appliance.domain.canonical import canonical
+from appliance.domain.errors import BadEvent, Busy, NotReady, SaleConflict, StorageFault
+from appliance.domain.event import GENESIS, Position
+from appliance.domain.statements import Receipt
+from appliance.runtime.database import Writer, open_reader, open_writer
+from appliance.runtime.migrations import migrate
+from appliance.storage import journal_tables as tables
+from appliance.storage.commit import Draft, Entry, Sealer, commit_group, known_sale, proven_end
+
+log = logging.getLogger(__name__)
+
+# One group: beyond 256 the fsync is shared thinly enough already, and its events must fit one batch on the wire.
+GROUP_EVENTS_MAX = 256
+GROUP_BYTES_MAX = 4 * 1024 * 1024
+# Drafts that may wait for the disk: at 1 MB of a busy shop's sales the till should hear "try again".
+QUEUE_MAX = 4_096
+RETRY_AFTER_S = 1
+# Events between checkpoints: about 100 WAL pages when they come singly; a flipped bit in the WAL costs its tail.
+CHECKPOINT_EVENTS = 64
+# With sales waiting a checkpoint is put off, but not beyond this.
+CHECKPOINT_EVENTS_MAX = 2_048
+
+
+class Journal:
+    """Append to and look into the journal. Use `open_journal`."""
+
+    def __init__(self, writer: Writer, reader: sqlite3.Connection, end: Position, sealer: Sealer) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._end = end
+        self._sealer = sealer
+        self._waiting: deque[tuple[Draft, asyncio.Future[Entry]]] = deque()
+        self._wake = asyncio.Event()
+        self._grew = asyncio.Event()
+        self._open = True
+        self._unchecked = 0
+
+    @property
+    def end(self) -> Position:
+        """The end of the chain on disk."""
+        return self._end
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing can be accepted any more, or None."""
+        return self._writer.fault
+
+    async def append(self, draft: Draft) -> Entry:
+        """Store an event for ever; on disk when this returns. A sale known with equal content gives its first entry.
+
+        Raises SaleConflict (known, other content), Busy (queue full), NotReady (closing), DiskFull, StorageFault.
+        """
+        if not self._open:
+            raise NotReady(retry_after_s=RETRY_AFTER_S)
+        if len(self._waiting) >= QUEUE_MAX:
+            raise Busy(retry_after_s=RETRY_AFTER_S)
+        future: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self._waiting.append((draft, future))
+        self._wake.set()
+        return await future
+
+    async def record(self, kind: str, data: Any, *, till: str | None = None) -> None:
+        """Append an event of the technical log. Raises like `append`."""
+        await self.append(Draft(kind, canonical(data), till))
+
+    async def settle(self, receipt: Receipt, envelope: bytes) -> None:
+        """Keep a *verified* receipt. Raises BadEvent when this journal holds another event at its place."""
+        body = tables.body_at(self._reader, tables.place_of(receipt.epoch, receipt.seq))
+        if receipt.box != self._sealer.box or body is None or chain.digest(body).hex() != receipt.head:
+            raise BadEvent(
+                f"the receipt for {receipt.epoch}/{receipt.seq} names an event that is not in this journal"
+            )
+        await self._writer.transaction(lambda c: tables.put_receipt(c, receipt.epoch, receipt.seq, envelope))
+
+    def sale(self, sale_key: bytes) -> Entry | None:
+        """The entry of a sale, if it is known."""
+        return known_sale(self._reader, sale_key)
+
+    def synced(self) -> dict[int, int]:
+        """The last receipted seq of each epoch that has one."""
+        return tables.receipts(self._reader)
+
+    def backlog(self) -> int:
+        """How many events the cloud has not receipted."""
+        receipted = self.synced()
+        return sum(seq - receipted.get(epoch, 0) for epoch, seq in tables.epoch_ends(self._reader).items())
+
+    def oldest_waiting(self) -> bytes | None:
+        """The bytes of the first event that the cloud has not receipted, or None."""
+        receipted = self.synced()
+        for epoch, seq in tables.epoch_ends(self._reader).items():
+            if (done := receipted.get(epoch, 0)) < seq:
+                return tables.body_at(self._reader, tables.place_of(epoch, done + 1))
+        return None
+
+    async def grown(self) -> None:
+        """Wait until something has been appended since the last call returned."""
+        await self._grew.wait()
+        self._grew.clear()
+
+    async def _commit_groups(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._commit_group(self._take_group())
+                await self._checkpoint_when_due()
+
+    def _take_group(self) -> list[tuple[Draft, asyncio.Future[Entry]]]:
+        group: list[tuple[Draft, asyncio.Future[Entry]]] = []
+        size = 0
+        while self._waiting and len(group) < GROUP_EVENTS_MAX:
+            size += len(self._waiting[0][0].data)
+            if group and size > GROUP_BYTES_MAX:
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    async def _commit_group(self, group: list[tuple[Draft, asyncio.Future[Entry]]]) -> None:
+        drafts = [draft for draft, _ in group]
+        try:
+            entries, end = await self._writer.transaction(
+                lambda c: commit_group(c, self._sealer, self._end, drafts)
+            )
+        except Exception as error:
+            # Each waiting caller gets the failure; the chain stands where it stood.
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        self._unchecked += end.seq - self._end.seq
+        self._end = end
+        self._grew.set()
+        for (_, future), entry in zip(group, entries, strict=True):
+            if future.done():
+                continue
+            if isinstance(entry, SaleConflict):
+                future.set_exception(entry)
+            else:
+                future.set_result(entry)
+
+    async def _checkpoint_when_due(self) -> None:
+        if self._unchecked < (CHECKPOINT_EVENTS_MAX if self._waiting else CHECKPOINT_EVENTS):
+            return
+        try:
+            if await self._writer.checkpoint("PASSIVE"):
+                self._unchecked = 0
+        except Exception:
+            # The commit itself was durable; the writer refuses further work if its file failed.
+            log.exception("journal.checkpoint_failed")
+
+    @asynccontextmanager
+    async def _committing(self) -> AsyncIterator[None]:
+        """Commit groups while inside; what was taken before leaving is finished first."""
+        task = asyncio.create_task(self._commit_groups(), name="journal")
+        try:
+            yield
+        finally:
+            self._open = False
+            if pending := [future for _, future in self._waiting]:
+                await asyncio.wait(pending)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@asynccontextmanager
+async def open_journal(path: Path, sealer: Sealer) -> AsyncIterator[Journal]:
+    """Open or create the journal of this box, prove its tail, and accept events while inside.
+
+    Nothing is accepted before a TRUNCATE checkpoint succeeded: rows that a failed fsync left only in the page cache
+    would otherwise be built upon and lost at the next power cut. Raises StorageFault, BadEvent, SchemaTooNew.
+    """
+    async with open_writer(path) as writer:
+        await migrate(writer, tables.SCHEMA)
+        if not await writer.checkpoint("TRUNCATE"):
+            raise StorageFault(f"{path}: the WAL could not be checkpointed at start")
+        reader = open_reader(path)
+        try:
+            end = proven_end(reader, sealer)
+            journal = Journal(writer, reader, end or Position(1, 0, GENESIS), sealer)
+            async with journal._committing():
+                if end is None:
+                    await journal.record("epoch_opened", {"reason": "enrolment"})
+                yield journal
+        finally:
+            reader.close()

@@ -1,0 +1,128 @@
+"""The journal's SQL: functions over a connection. Which connection may call what is `journal.py`'s business.
+
+What yields rows holds a statement open: close it (contextlib.closing) before its connection.
+"""
+
+import sqlite3
+from collections.abc import Generator, Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+SCHEMA = files("appliance.storage") / "schema" / "journal"
+
+# 2^40 events per epoch (a million years of a busy shop), 2^23 epochs: within SQLite's 64-bit integers.
+EPOCH_SHIFT = 40
+
+
+class Row(NamedTuple):
+    """One stored event."""
+
+    epoch: int
+    seq: int
+    body: bytes
+
+
+def place_of(epoch: int, seq: int) -> int:
+    """The key of a place in the chain."""
+    return (epoch << EPOCH_SHIFT) | seq
+
+
+def epoch_and_seq(place: int) -> tuple[int, int]:
+    """The place behind a key."""
+    return place >> EPOCH_SHIFT, place & ((1 << EPOCH_SHIFT) - 1)
+
+
+def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[int, bytes]]) -> None:
+    """Add (place, body) rows; a place that is taken raises IntegrityError."""
+    connection.executemany("INSERT INTO event (place, body) VALUES (?, ?)", rows)
+
+
+def insert_sales(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int]]) -> None:
+    """Add (sale id, place) rows; an id that is known raises IntegrityError."""
+    connection.executemany("INSERT INTO sale (sale_id, place) VALUES (?, ?)", rows)
+
+
+def insert_head(connection: sqlite3.Connection, place: int, envelope: bytes) -> None:
+    """Add the signed head of the group that ends at `place`."""
+    connection.execute("INSERT INTO head (place, envelope) VALUES (?, ?)", (place, envelope))
+
+
+def put_receipt(connection: sqlite3.Connection, epoch: int, seq: int, envelope: bytes) -> None:
+    """Keep a receipt as the epoch's last; one for an earlier seq changes nothing."""
+    connection.execute(
+        "INSERT INTO receipt (epoch, seq, envelope) VALUES (?, ?, ?) ON CONFLICT (epoch) DO UPDATE"
+        " SET seq = excluded.seq, envelope = excluded.envelope WHERE excluded.seq > receipt.seq",
+        (epoch, seq, envelope),
+    )
+
+
+def last_place(connection: sqlite3.Connection) -> int | None:
+    """The place of the newest event, or None in an empty journal."""
+    place: int | None = connection.execute("SELECT max(place) FROM event").fetchone()[0]
+    return place
+
+
+def body_at(connection: sqlite3.Connection, place: int) -> bytes | None:
+    """The bytes of one event."""
+    row = connection.execute("SELECT body FROM event WHERE place = ?", (place,)).fetchone()
+    return row[0] if row else None
+
+
+def place_of_sale(connection: sqlite3.Connection, sale_id: bytes) -> int | None:
+    """Where a sale stands."""
+    row = connection.execute("SELECT place FROM sale WHERE sale_id = ?", (sale_id,)).fetchone()
+    return row[0] if row else None
+
+
+def head_covering(connection: sqlite3.Connection, place: int) -> bytes | None:
+    """The envelope of the first signed head at or after a place, within its epoch."""
+    row = connection.execute(
+        "SELECT envelope FROM head WHERE place >= ? AND place < ? ORDER BY place LIMIT 1",
+        (place, ((place >> EPOCH_SHIFT) + 1) << EPOCH_SHIFT),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def last_head(connection: sqlite3.Connection) -> tuple[int, bytes] | None:
+    """The (place, envelope) of the newest signed head."""
+    row: tuple[int, bytes] | None = connection.execute(
+        "SELECT place, envelope FROM head ORDER BY place DESC LIMIT 1"
+    ).fetchone()
+    return row
+
+
+def heads(connection: sqlite3.Connection, after: int) -> Generator[tuple[int, bytes], None, None]:
+    """Every (place, envelope) after a place, in order."""
+    yield from connection.execute("SELECT place, envelope FROM head WHERE place > ? ORDER BY place", (after,))
+
+
+def events(connection: sqlite3.Connection, after: int) -> Generator[Row, None, None]:
+    """Every event after a place, in order of the chain."""
+    for place, body in connection.execute(
+        "SELECT place, body FROM event WHERE place > ? ORDER BY place", (after,)
+    ):
+        yield Row(*epoch_and_seq(place), body)
+
+
+def sales(connection: sqlite3.Connection) -> Generator[tuple[bytes, int], None, None]:
+    """Every (sale id, place), by sale id."""
+    yield from connection.execute("SELECT sale_id, place FROM sale ORDER BY sale_id")
+
+
+def receipts(connection: sqlite3.Connection) -> dict[int, int]:
+    """The last receipted seq of each epoch that has one."""
+    return dict(connection.execute("SELECT epoch, seq FROM receipt").fetchall())
+
+
+def epoch_ends(connection: sqlite3.Connection) -> dict[int, int]:
+    """The last seq of each epoch that holds events."""
+    ends: dict[int, int] = {}
+    place = last_place(connection)
+    while place is not None:
+        epoch, seq = epoch_and_seq(place)
+        ends[epoch] = seq
+        row = connection.execute(
+            "SELECT max(place) FROM event WHERE place < ?", (epoch << EPOCH_SHIFT,)
+        ).fetchone()
+        place = row[0]
+    return dict(sorted(ends.items()))

@@ -1,0 +1,101 @@
+"""What goes to the cloud next: events in order, cut at a signed head. Reads only, on a thread of its own.
+
+The cursor is the last receipt of each epoch, so nothing is marked or moved here: a batch that is asked for twice is
+the same batch.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import aiosqlite
+
+from appliance.domain.wire import BATCH_BYTES_MAX
+from appliance.storage.journal_tables import epoch_and_seq, place_of
+
+# The head's envelope and the line feeds of a batch take room too.
+_BODIES_BYTES_MAX = BATCH_BYTES_MAX - 64 * 1024
+
+
+class OutgoingBatch(NamedTuple):
+    """Events of one epoch, up to `last_seq`, which `head` (an envelope) signs."""
+
+    epoch: int
+    last_seq: int
+    head: bytes
+    bodies: list[bytes]
+
+
+class Outgoing:
+    """Find the next batch. Use `open_outgoing`."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+
+    async def next_batch(self, events_max: int) -> OutgoingBatch | None:
+        """The oldest events without a receipt, or None when the cloud holds everything.
+
+        As many whole commit groups as fit `events_max` and the byte limit, and at least one group.
+        """
+        after = await self._cursor()
+        if after is None:
+            return None
+        epoch_end = place_of(epoch_and_seq(after)[0] + 1, 0)
+        heads = await self._all(
+            "SELECT place, envelope FROM head WHERE place > ? AND place < ?"
+            " AND place <= max(? + ?, (SELECT min(place) FROM head WHERE place > ?)) ORDER BY place",
+            *(after, epoch_end, after, events_max, after),
+        )
+        if not heads:
+            return None
+        rows = await self._all(
+            "SELECT place, body FROM event WHERE place > ? AND place <= ? ORDER BY place", after, heads[-1][0]
+        )
+        return _cut(heads, rows)
+
+    async def _cursor(self) -> int | None:
+        """The place after which the next batch begins, or None when no event waits.
+
+        Epochs are drained oldest first: the first one whose receipt does not reach its last event.
+        """
+        receipted = dict(await self._all("SELECT epoch, seq FROM receipt"))
+        place: int | None = 0
+        while (place := await self._first_after(place or 0)) is not None:
+            epoch, _ = epoch_and_seq(place)
+            cursor, epoch_end = place_of(epoch, receipted.get(epoch, 0)), place_of(epoch + 1, 0)
+            waiting = await self._first_after(cursor)
+            if waiting is not None and waiting < epoch_end:
+                return cursor
+            place = epoch_end
+        return None
+
+    async def _first_after(self, place: int) -> int | None:
+        rows = await self._all("SELECT min(place) FROM event WHERE place > ?", place)
+        first: int | None = rows[0][0]
+        return first
+
+    async def _all(self, sql: str, *parameters: int) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self._connection.execute_fetchall(sql, parameters)]
+
+
+def _cut(heads: list[tuple[Any, ...]], rows: list[tuple[Any, ...]]) -> OutgoingBatch:
+    signed = dict(heads)
+    size, last = 0, None
+    for index, (place, body) in enumerate(rows):
+        size += len(body) + 1
+        if size > _BODIES_BYTES_MAX and last is not None:
+            break
+        if place in signed:
+            last = index
+    assert last is not None  # the last row stands under the last head
+    epoch, last_seq = epoch_and_seq(rows[last][0])
+    return OutgoingBatch(epoch, last_seq, signed[rows[last][0]], [body for _, body in rows[: last + 1]])
+
+
+@asynccontextmanager
+async def open_outgoing(uri: str) -> AsyncIterator[Outgoing]:
+    """Look at a journal that is open for writing elsewhere in this process; `uri` as of `read_only_uri`."""
+    async with aiosqlite.connect(uri, uri=True, isolation_level=None) as connection:
+        await connection.execute("PRAGMA query_only=1")
+        await connection.execute("PRAGMA wal_autocheckpoint=0")
+        yield Outgoing(connection)

@@ -1,0 +1,1 @@
+"""The schemas of the databases, as numbered SQL files."""

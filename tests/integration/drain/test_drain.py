@@ -1,0 +1,269 @@
+"""The drain brings every event to the cloud once, in order, whatever the line does in between."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from appliance.domain.dsse import Signer
+from appliance.domain.errors import CloudRefused, CloudUnreachable
+from appliance.domain.event import Sealed
+from appliance.domain.link import PROOF_GAP_S, Cause, LinkState
+from appliance.domain.wire import SyncedView
+from appliance.runtime.database import read_only_uri
+from appliance.services.drain import HOLD_S, PROOF_EVENTS, Drain, DrainStopped
+from appliance.services.feed import Feed
+from appliance.services.wan import WanWatch
+from appliance.storage.journal import Journal
+from appliance.storage.outgoing import open_outgoing
+from tests.fakes.clock import FakeClock
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.journals import BOX, KEYS, a_draft, a_journal, a_note
+from tests.fakes.sales import a_sale
+
+
+@dataclass
+class World:
+    clock: FakeClock
+    journal: Journal
+    cloud: FakeCloud
+    wan: WanWatch
+    feed: Feed
+    drain: Drain
+
+    def stored(self, epoch: int = 1) -> list[int]:
+        return [sealed.link.seq for sealed in self.cloud.events[epoch]]
+
+    async def step(self) -> bool:
+        step = asyncio.ensure_future(self.drain.step())
+        await self.clock.run_until(step)
+        return step.result()
+
+    async def come_online(self) -> None:
+        self.wan.observe(Cause.OK, 0.02)
+        await self.clock.advance(PROOF_GAP_S)
+        self.wan.observe(Cause.OK, 0.02)
+        assert self.wan.link.state is LinkState.ONLINE
+
+
+@asynccontextmanager
+async def a_world(folder: Path, cloud_kind: type[FakeCloud] = FakeCloud) -> AsyncIterator[World]:
+    clock, rng, feed = FakeClock(), random.Random(1), Feed()
+    wan = WanWatch(clock, rng)
+    async with (
+        a_journal(folder, clock) as journal,
+        open_outgoing(read_only_uri(folder / "journal.db")) as outgoing,
+    ):
+        cloud = cloud_kind(clock, BOX, KEYS, observe=wan.observe)
+        drain = Drain(journal, outgoing, cloud, wan, feed, cloud.keys, clock, rng)
+        yield World(clock, journal, cloud, wan, feed, drain)
+
+
+@asynccontextmanager
+async def draining(world: World) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(world.drain.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_everything_waiting_is_delivered_and_settled(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await world.come_online()
+        for number in range(5):
+            await world.journal.append(a_note(number))
+        async with draining(world):
+            await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=5)
+
+        assert world.stored() == list(range(1, 7))
+
+
+async def test_an_event_appended_later_is_sent_at_once(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world, draining(world):
+        await world.come_online()
+        await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=5)
+        began_s = world.clock.monotonic()
+
+        await world.journal.append(a_draft(a_sale()))
+        await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=5)
+
+        assert world.clock.monotonic() - began_s < 0.5
+
+
+async def test_nothing_is_sent_while_offline_and_all_of_it_after(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world, draining(world):
+        for number in range(30):
+            await world.journal.append(a_note(number))
+        await world.clock.advance(3_600)
+        assert world.cloud.calls == []
+
+        await world.come_online()
+        await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=5)
+        assert world.stored() == list(range(1, 32))
+
+
+async def test_the_first_batch_over_a_line_that_came_back_is_small(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world, draining(world):
+        for number in range(100):
+            await world.journal.append(a_note(number))
+
+        world.wan.observe(Cause.OK, 0.02)
+        await world.clock.run_until(lambda: world.cloud.events[1], within_s=5)
+
+        assert len(world.cloud.events[1]) == PROOF_EVENTS
+
+
+async def test_a_lost_answer_doubles_nothing(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await world.come_online()
+        await world.journal.append(a_note(1))
+        world.cloud.lose_answers = 2
+
+        async with draining(world):
+            await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=600)
+
+        assert world.stored() == [1, 2]
+        assert world.cloud.calls.count("send_batch") == 3
+
+
+async def test_it_never_gives_up(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await world.come_online()
+        world.cloud.cut(Cause.CLOUD_DOWN)
+        async with draining(world):
+            for _ in range(300):
+                await world.clock.advance(8_640)
+                world.wan.observe(Cause.OK, 0.02)  # the line flickers: each time the drain tries again
+            assert world.journal.backlog() == 1
+
+            world.cloud.mend()
+            await world.come_online()
+            await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=120)
+
+
+async def test_waits_between_tries_grow_and_never_pass_the_cap(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await world.come_online()
+        # Every second request succeeds, so the line stays up and only the back-off decides.
+        world.cloud.line = lambda: Cause.CLOUD_DOWN if world.cloud.calls[-1] == "send_batch" else Cause.OK
+        starts: list[float] = []
+        world.cloud.observe = lambda cause, took_s, bulk: starts.append(world.clock.monotonic())
+        async with draining(world):
+            await world.clock.advance(1_200)
+
+        gaps = [later - earlier for earlier, later in pairwise(starts)]
+        assert max(gaps) <= 61
+        assert max(gaps[8:]) > 10
+
+
+@pytest.mark.parametrize("code", ["fork", "gap"])
+async def test_a_broken_chain_stops_the_drain_loudly_and_drops_nothing(tmp_path: Path, code: str) -> None:
+    async with a_world(tmp_path) as world, draining(world):
+        world.cloud.refusal = CloudRefused("the chain", status=409, problem=code)
+        await world.come_online()
+        await world.clock.run_until(lambda: world.drain.stopped is not None, within_s=60)
+        assert world.drain.stopped is not None
+        assert world.drain.stopped.code == code
+
+        world.cloud.refusal = None
+        await world.journal.append(a_draft(a_sale()))
+        await world.clock.advance(3_600)
+        assert world.cloud.calls.count("send_batch") == 1
+        assert world.journal.backlog() == world.journal.end.seq == 3  # opening, drain_stopped, the sale
+
+
+async def test_an_unknown_identity_is_held_and_asked_again(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await world.come_online()
+        world.cloud.refusal = CloudRefused("who are you", status=401, problem="unauthenticated")
+        async with draining(world):
+            await world.clock.advance(HOLD_S / 2)
+            assert world.cloud.calls.count("send_batch") == 1
+
+            world.cloud.refusal = None
+            await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=2 * HOLD_S)
+
+
+class ForgingCloud(FakeCloud):
+    """Signs with a key that the box does not know."""
+
+    def _ingest(self, packed: bytes, nonce: str) -> bytes:
+        self.signer = Signer(Ed25519PrivateKey.generate())
+        return super()._ingest(packed, nonce)
+
+
+class ReplayingCloud(FakeCloud):
+    """Answers with the receipt of another request."""
+
+    def _ingest(self, packed: bytes, nonce: str) -> bytes:
+        return super()._ingest(packed, "00" * 16)
+
+
+class ForgetfulCloud(FakeCloud):
+    """Stores the first event of a batch only, and gives an honest receipt for that."""
+
+    def _store(self, stored: list[Sealed], sealed: Sealed, epoch: int) -> None:
+        if not stored:
+            super()._store(stored, sealed, epoch)
+
+
+@pytest.mark.parametrize("liar", [ForgingCloud, ReplayingCloud])
+async def test_an_answer_that_the_cloud_did_not_sign_for_this_request_settles_nothing(
+    tmp_path: Path, liar: type[FakeCloud]
+) -> None:
+    async with a_world(tmp_path, liar) as world:
+        await world.come_online()
+
+        with pytest.raises(CloudUnreachable):
+            await world.step()
+
+        assert world.journal.backlog() == 1
+
+
+async def test_a_receipt_that_does_not_cover_the_batch_stops_the_drain(tmp_path: Path) -> None:
+    async with a_world(tmp_path, ForgetfulCloud) as world:
+        await world.come_online()
+        await world.journal.append(a_note(1))
+
+        with pytest.raises(DrainStopped):
+            await world.step()
+
+        assert world.journal.backlog() == 2
+
+
+async def test_listeners_hear_what_is_synced(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world, draining(world):
+        await world.come_online()
+        await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=5)
+
+        with world.feed.subscribe() as subscription:
+            assert await subscription.next() == ("synced", SyncedView(1, 1))
+
+
+async def test_a_receipt_confirms_the_clock(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world, draining(world):
+        await world.come_online()
+        await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=5)
+
+        assert len(world.clock.confirmed) == 1
+
+
+async def test_a_restart_goes_on_after_the_last_receipt(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await world.come_online()
+        assert await world.step()
+
+    async with a_world(tmp_path) as world:
+        await world.come_online()
+        assert not await world.step()
+        assert world.cloud.calls == []
