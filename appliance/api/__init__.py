@@ -1,0 +1,1 @@
+"""The tills' HTTP: parse, one call, render. No rules and no SQL."""
