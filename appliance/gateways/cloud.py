@@ -1,0 +1,274 @@
+"""Head office over HTTP. Every request is one sample of the line, told to whoever watches it.
+
+Errors leave here as CloudUnreachable (no trustworthy answer, with a cause) or CloudRefused (an answer that says no).
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from appliance.domain import wire
+from appliance.domain.canonical import canonical
+from appliance.domain.errors import (
+    BadSignature,
+    CloudRefused,
+    CloudUnreachable,
+    OutcomeUnknown,
+    SnapshotRequired,
+)
+from appliance.domain.link import PROBE_TIMEOUT_S, Cause
+from appliance.domain.statements import PROBE_TYPE, Keys, ProbeAnswer, verify
+from appliance.gateways.probes import cause_of
+from appliance.runtime.clock import Clock
+
+Answer = TypeVar("Answer")
+
+
+class Observe(Protocol):
+    """Whoever watches the line: how a request went, how long it took, and whether it was too large to tell by that."""
+
+    def __call__(self, cause: Cause, took_s: float, *, bulk: bool = False) -> None: ...
+
+
+JSON = "application/json"
+# A probe that takes longer than this says as much about the line as none at all.
+PROBE_TIMEOUT = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
+# Silence between two reads ends a request; a slow but living line may take long for a batch or a catalogue.
+TRANSFER_TIMEOUT = aiohttp.ClientTimeout(total=600.0, sock_connect=5.0, sock_read=10.0)
+CALL_TIMEOUT = aiohttp.ClientTimeout(total=10.0, sock_connect=5.0)
+# Answers other than a catalogue are small; what is larger does not come from our cloud.
+ANSWER_BYTES_MAX = 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
+
+
+class CloudGateway:
+    """The cloud's client. Use `open_cloud`. Implements services.ports.Cloud."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, host: str, box: str, keys: Keys, clock: Clock, observe: Observe
+    ) -> None:
+        self._session = session
+        self._host = host
+        self._box = box
+        self._keys = keys
+        self._clock = clock
+        self._observe = observe
+
+    async def probe(self) -> None:
+        """See ports.Cloud. A captive portal cannot sign our nonce."""
+        nonce = secrets.token_hex(16)
+        body = canonical(wire.ProbeRequest(nonce))
+        path = f"/v1/boxes/{self._box}/probe"
+        with self._sampled() as sample:
+            envelope = await self._call("POST", path, body, JSON, wire.ENVELOPE_MEDIA, PROBE_TIMEOUT)
+            try:
+                answer = verify(envelope, PROBE_TYPE, ProbeAnswer, self._keys)
+            except BadSignature as error:
+                raise CloudUnreachable(f"the probe's answer: {error}", cause=Cause.CAPTIVE_PORTAL) from error
+            if answer.nonce != nonce or answer.box != self._box:
+                raise CloudUnreachable(
+                    "the probe's answer is to another question", cause=Cause.CAPTIVE_PORTAL
+                )
+            sample.ok()
+
+    async def send_batch(self, batch: bytes, nonce: str) -> bytes:
+        """See ports.Cloud."""
+        path, headers = f"/v1/boxes/{self._box}/events", {wire.NONCE_HEADER: nonce}
+        with self._sampled(bulk=True) as sample:
+            answer = await self._call(
+                "POST", path, batch, wire.BATCH_MEDIA, wire.ENVELOPE_MEDIA, TRANSFER_TIMEOUT, headers
+            )
+            sample.ok()
+        return answer
+
+    async def heartbeat(self, envelope: bytes) -> wire.HeartbeatAnswer:
+        """See ports.Cloud."""
+        path = f"/v1/boxes/{self._box}/heartbeat"
+        with self._sampled() as sample:
+            answer = await self._call("POST", path, envelope, wire.ENVELOPE_MEDIA, JSON, CALL_TIMEOUT)
+            sample.ok()
+        return _decoded(answer, wire.HeartbeatAnswer)
+
+    async def policy(self) -> bytes:
+        """See ports.Cloud."""
+        with self._sampled() as sample:
+            answer = await self._call("GET", "/v1/policy", b"", JSON, wire.ENVELOPE_MEDIA, CALL_TIMEOUT)
+            sample.ok()
+        return answer
+
+    async def operation(self, name: str, request: wire.OperationRequest) -> wire.OperationAnswer:
+        """See ports.Cloud."""
+        path = f"/v1/boxes/{self._box}/operations/{name}"
+        with self._sampled() as sample:
+            try:
+                answer = await self._call("POST", path, canonical(request), JSON, JSON, CALL_TIMEOUT)
+            except CloudUnreachable as error:
+                raise OutcomeUnknown(operation=name, operation_id=request.operation_id) from error
+            sample.ok()
+        return _decoded(answer, wire.OperationAnswer)
+
+    async def fetch_catalogue(self, since: int | None, into: Path) -> None:
+        """See ports.Cloud."""
+        path = "/v1/catalogue/snapshot" if since is None else f"/v1/catalogue/changes?since={since}"
+        with self._sampled(bulk=True) as sample:
+            try:
+                async with self._session.get(path, timeout=TRANSFER_TIMEOUT) as response:
+                    if response.status != 200:
+                        await self._refuse(response)
+                    self._check_media(response, wire.CATALOGUE_MEDIA)
+                    await _save(response, into)
+            except CloudRefused as refusal:
+                sample.ok()
+                if refusal.fields["problem"] == SnapshotRequired.code:
+                    raise SnapshotRequired(str(refusal)) from refusal
+                raise
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise CloudUnreachable(f"GET {path}: {error!r}", cause=self._cause(error)) from error
+            sample.ok()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        media: str,
+        answer_media: str,
+        limits: aiohttp.ClientTimeout,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        headers = {"Content-Type": media, **(headers or {})}
+        data = body if method == "POST" else None
+        try:
+            async with self._session.request(
+                method, path, data=data, headers=headers, timeout=limits, allow_redirects=False
+            ) as response:
+                if response.status not in (200, 201):
+                    await self._refuse(response)
+                self._check_media(response, answer_media)
+                return await _read(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise CloudUnreachable(f"{method} {path}: {error!r}", cause=self._cause(error)) from error
+
+    def _cause(self, error: Exception) -> Cause:
+        return cause_of(error, self._host, quality=self._clock.reading().quality)
+
+    async def _refuse(self, response: aiohttp.ClientResponse) -> NoReturn:
+        """Raise what an answer other than 200 means; only a problem of ours counts as the cloud's own word."""
+        where = f"{response.method} {response.url.path} answered {response.status}"
+        if response.status >= 500 or response.status in (408, 429):
+            retry_after = response.headers.get("Retry-After", "")
+            raise CloudUnreachable(
+                where,
+                cause=Cause.CLOUD_DOWN,
+                retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
+            )
+        if response.content_type != "application/problem+json":
+            raise CloudUnreachable(f"{where}, and not in our words", cause=Cause.CAPTIVE_PORTAL)
+        body: dict[str, Any] = _decoded(await _read(response), dict[str, Any])
+        raise CloudRefused(
+            f"{where}: {body.get('detail', '')}", status=response.status, problem=body.get("code"), body=body
+        )
+
+    def _check_media(self, response: aiohttp.ClientResponse, expected: str) -> None:
+        if response.content_type != expected:
+            raise CloudUnreachable(
+                f"{response.url.path} answered {response.content_type}", cause=Cause.CAPTIVE_PORTAL
+            )
+
+    def _sampled(self, *, bulk: bool = False) -> "_Sampling":
+        return _Sampling(self._clock, self._observe, bulk)
+
+
+class _Sampling:
+    """Tell the watch how one request went: good when `ok` was called, else by the error that leaves the block."""
+
+    def __init__(self, clock: Clock, observe: Observe, bulk: bool) -> None:
+        self._clock = clock
+        self._observe = observe
+        self._bulk = bulk
+        self._told = False
+
+    def __enter__(self) -> "_Sampling":
+        self._began_s = self._clock.monotonic()
+        return self
+
+    def ok(self) -> None:
+        self._tell(Cause.OK)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        while isinstance(error, OutcomeUnknown):
+            error = error.__cause__
+        if isinstance(error, CloudUnreachable):
+            self._tell(Cause(error.fields["cause"]))
+        elif isinstance(error, CloudRefused):
+            # The cloud answered; but when it does not know us, nothing that needs it can pass.
+            self._tell(Cause.REFUSED if error.fields["status"] in (401, 403) else Cause.OK)
+
+    def _tell(self, cause: Cause) -> None:
+        if not self._told:
+            self._told = True
+            self._observe(cause, self._clock.monotonic() - self._began_s, bulk=self._bulk)
+
+
+def _decoded(body: bytes, kind: type[Answer]) -> Answer:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise CloudUnreachable(f"the answer cannot be read: {error}", cause=Cause.CAPTIVE_PORTAL) from error
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = await response.content.read(ANSWER_BYTES_MAX + 1)
+    chunks = [body]
+    while body and sum(map(len, chunks)) <= ANSWER_BYTES_MAX:
+        body = await response.content.read(ANSWER_BYTES_MAX + 1)
+        chunks.append(body)
+    return b"".join(chunks)
+
+
+async def _save(response: aiohttp.ClientResponse, into: Path) -> None:
+    # Each piece opens and closes the file in its thread: a cancelled download leaves no file open.
+    await asyncio.to_thread(into.write_bytes, b"")
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        await asyncio.to_thread(_append, into, chunk)
+
+
+def _append(into: Path, chunk: bytes) -> None:
+    with into.open("ab") as file:
+        file.write(chunk)
+
+
+@asynccontextmanager
+async def open_cloud(
+    url: str, *, token: str, box: str, keys: Keys, clock: Clock, observe: Observe
+) -> AsyncIterator[CloudGateway]:
+    """Speak to the cloud at `url` while inside, in this box's name."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(url, headers=headers, auto_decompress=False) as session:
+        yield CloudGateway(session, URL(url).host or url, box, keys, clock, observe)
+
+
+async def enrol(url: str, envelope: bytes) -> wire.EnrolAnswer:
+    """Exchange a signed request for an enrolment. Raises CloudUnreachable or CloudRefused."""
+    headers = {"Content-Type": wire.ENVELOPE_MEDIA}
+    try:
+        async with (
+            aiohttp.ClientSession(url, timeout=CALL_TIMEOUT) as session,
+            session.post("/v1/enrol", data=envelope, headers=headers, allow_redirects=False) as response,
+        ):
+            body = await _read(response)
+            if response.status not in (200, 201):
+                raise CloudRefused(
+                    f"the cloud answered {response.status}: {body.decode(errors='replace')}",
+                    status=response.status,
+                )
+            return _decoded(body, wire.EnrolAnswer)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise CloudUnreachable(f"enrolment: {error!r}", cause=cause_of(error)) from error

@@ -1,0 +1,222 @@
+"""Let tills find the box: DNS-SD over mDNS (RFC 6763, RFC 6762), as docs/PROTOCOL.md says.
+
+Only a hint, and never in the way: whatever goes wrong here is logged and tried again, and the box sells all the same.
+Addresses come and go (DHCP answers after the box has started, a cable moves), so they are looked at again and again.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import psutil
+from zeroconf import Error as ZeroconfError
+from zeroconf import IPVersion, NonUniqueNameException
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+from appliance.runtime.clock import Clock
+from appliance.runtime.pause import pause
+
+log = logging.getLogger(__name__)
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+SERVICE = "_storebox._tcp.local."
+# One DNS label (RFC 1035 2.3.4), one entry of a TXT record, and a whole one that fits a packet (RFC 6763 6.1, 6.2).
+LABEL_BYTES_MAX, TXT_ENTRY_BYTES_MAX, TXT_BYTES_MAX = 63, 255, 400
+# Every change is a multicast to the whole shop; a state that swings is told at most this often, the latest one.
+CHANGE_EVERY_S = 10.0
+# How soon a new address is noticed.
+LOOK_EVERY_S = 10.0
+RETRY_S = 30.0
+# Three goodbyes an eighth of a second apart, and some room; the service manager does not wait for ever.
+GOODBYE_S = 1.0
+
+
+class Profile(NamedTuple):
+    """What the box says of itself on the LAN and never changes while it runs."""
+
+    box: str
+    shop: str
+    fingerprint: str
+    port: int
+
+    def instance(self, number: int = 1) -> str:
+        """The name people see; from the second on, for when another holds the name, with a number."""
+        tail = f" {self.box[-4:]}" + (f" ({number})" if number > 1 else "")
+        # A dot would end the label, and the name is one label.
+        shop = "".join(sign if sign.isprintable() and sign != "." else " " for sign in self.shop)
+        return _cut(f"Storebox {shop}", LABEL_BYTES_MAX - len(tail.encode())).rstrip() + tail
+
+    def txt(self, state: str) -> dict[str, str]:
+        """The TXT record's keys, in their order; only the shop's name may be too long, and is cut."""
+        record = {
+            "txtvers": "1",
+            "id": self.box,
+            "shop": "",
+            "api": "1",
+            "fp": self.fingerprint,
+            "st": state,
+        }
+        # On the wire each entry has a byte for its length before it.
+        taken = sum(1 + len(f"{key}={value}".encode()) for key, value in record.items())
+        record["shop"] = _cut(self.shop, min(TXT_ENTRY_BYTES_MAX - len("shop="), TXT_BYTES_MAX - taken))
+        return record
+
+
+class Place(NamedTuple):
+    """Where the box can be found: sockets to speak from (addresses; an IPv6 one by its interface), and addresses."""
+
+    interfaces: tuple[str | int, ...]
+    addresses: tuple[str, ...]
+
+    @property
+    def versions(self) -> IPVersion:
+        """The IP versions spoken."""
+        return IPVersion.All if any(isinstance(i, int) for i in self.interfaces) else IPVersion.V4Only
+
+
+class Announcer:
+    """Announces the box while inside. Entering does not wait for the network; `announced` does."""
+
+    def __init__(
+        self, profile: Profile, clock: Clock, *, interfaces: Sequence[str] = (), state: str = "offline"
+    ) -> None:
+        """`interfaces` are addresses of this machine; none means all but loopback."""
+        self._profile = profile
+        self._clock = clock
+        self._chosen = interfaces
+        self._state = state
+        self._wake = asyncio.Event()
+        self._announced = asyncio.Event()
+        self._zeroconf: AsyncZeroconf | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def set_state(self, state: str) -> None:
+        """Announce this state of the link, soon: at most every 10 s, the latest wins."""
+        self._state = state
+        self._wake.set()
+
+    async def announced(self) -> None:
+        """Wait until the box has been announced."""
+        await self._announced.wait()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="mdns")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self._say_goodbye()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._announce()
+            except Exception:
+                # Even a bug: a box that is hard to find still sells to the tills that know its address.
+                log.exception("mdns.failed", extra={"retry_s": RETRY_S})
+            await self._say_goodbye()
+            await self._clock.sleep(RETRY_S)
+
+    async def _announce(self) -> None:
+        """Announce, and keep what is announced true, until something fails."""
+        while not (place := look_around(self._chosen)).interfaces:
+            await self._clock.sleep(LOOK_EVERY_S)
+        self._zeroconf = AsyncZeroconf(interfaces=list(place.interfaces), ip_version=place.versions)
+        told = (place, self._state)
+        name = await self._register(self._zeroconf, *told)
+        self._announced.set()
+        while True:
+            told = await self._changed(self._zeroconf, told)
+            await self._update(self._zeroconf, name, *told)
+
+    async def _changed(self, zeroconf: AsyncZeroconf, told: tuple[Place, str]) -> tuple[Place, str]:
+        """Wait until something else than this is true, but at least as long as it must stand; the latest truth."""
+        due_s = self._clock.monotonic() + CHANGE_EVERY_S
+        while (latest := (look_around(self._chosen), self._state)) == told or self._clock.monotonic() < due_s:
+            if latest == told:
+                # A new IPv6 address takes a second until it may be used (RFC 4862 5.4): sockets come later than it.
+                await zeroconf.async_update_interfaces(list(told[0].interfaces), told[0].versions)
+                await pause(self._clock, LOOK_EVERY_S, self._wake)
+            else:
+                await pause(self._clock, due_s - self._clock.monotonic(), self._wake)
+        return latest
+
+    async def _register(self, zeroconf: AsyncZeroconf, place: Place, state: str) -> str:
+        """Claim a name, the next one if another holds it; returns it once announced."""
+        number = 1
+        while True:
+            info = self._info(f"{self._profile.instance(number)}.{SERVICE}", place, state)
+            try:
+                await (await zeroconf.async_register_service(info))
+            except NonUniqueNameException:
+                log.warning("mdns.name_taken", extra={"instance": info.name})
+                number += 1
+                continue
+            log.info("mdns.announced", extra={"instance": info.name, "addresses": place.addresses})
+            return info.name
+
+    async def _update(self, zeroconf: AsyncZeroconf, name: str, place: Place, state: str) -> None:
+        await zeroconf.async_update_interfaces(list(place.interfaces), place.versions)
+        await (await zeroconf.async_update_service(self._info(name, place, state)))
+
+    def _info(self, name: str, place: Place, state: str) -> AsyncServiceInfo:
+        return AsyncServiceInfo(
+            SERVICE,
+            name,
+            port=self._profile.port,
+            properties=self._profile.txt(state),
+            server=f"{self._profile.box}.local.",
+            parsed_addresses=list(place.addresses),
+        )
+
+    async def _say_goodbye(self) -> None:
+        if self._zeroconf is None:
+            return
+        zeroconf, self._zeroconf = self._zeroconf, None
+        try:
+            async with asyncio.timeout(GOODBYE_S):
+                await zeroconf.async_close()
+        except (OSError, RuntimeError, ZeroconfError) as error:  # a TimeoutError is an OSError
+            log.warning("mdns.no_goodbye", extra={"why": repr(error)})
+
+
+def look_around(chosen: Iterable[str]) -> Place:
+    """Where this machine can be found right now: by the chosen addresses that it has, or by all but loopback.
+
+    Link-local IPv6 addresses are told only when there are no others: who hears of one does not know its scope.
+    """
+    wanted = {ipaddress.ip_address(address) for address in chosen}
+    stats = psutil.net_if_stats()
+    interfaces: list[str | int] = []
+    told: list[IpAddress] = []
+    for name, entries in sorted(psutil.net_if_addrs().items()):
+        if name not in stats or not stats[name].isup:
+            continue
+        own = [
+            ipaddress.ip_address(entry.address.partition("%")[0])
+            for entry in entries
+            if entry.family in (socket.AF_INET, socket.AF_INET6)
+        ]
+        own = [address for address in own if (address in wanted if wanted else not address.is_loopback)]
+        interfaces += [str(address) for address in own if address.version == 4]
+        if any(address.version == 6 for address in own):
+            interfaces.append(socket.if_nametoindex(name))
+        told += own
+    routable = [address for address in told if not (address.version == 6 and address.is_link_local)]
+    return Place(tuple(interfaces), tuple(str(address) for address in routable or told))
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    """As much of the text as fits, without half a character at its end."""
+    return text.encode()[:bytes_max].decode(errors="ignore")

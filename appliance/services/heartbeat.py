@@ -1,0 +1,113 @@
+"""Tell head office every 30 s how the box is, and hear what is new there.
+
+Skipped while offline: there is nobody to tell, and how the line is, is the probe's business. A heartbeat that fails is
+not made up for; the next one says more.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from appliance.domain.dsse import Signer
+from appliance.domain.errors import BadSignature, CloudError
+from appliance.domain.health import HEARTBEAT_EVERY_S, Heartbeat, HostReading
+from appliance.domain.link import LinkState
+from appliance.domain.statements import HEARTBEAT_TYPE, sign
+from appliance.domain.wire import Status
+from appliance.runtime.clock import Clock
+from appliance.services.gate import Gate
+from appliance.services.ports import Cloud, Host
+from appliance.services.wan import WanWatch
+
+log = logging.getLogger(__name__)
+
+# What head office may ask for: not more often than it can bear by mistake, not so rarely that it never hears again.
+NEXT_S_MIN, NEXT_S_MAX = 1.0, 3_600.0
+SPREAD = 0.1
+
+
+class Heartbeater:
+    """The loop that sends heartbeats.
+
+    `status` reads the box. `nudge_catalogue` is called with the version that head office names, each time, and must not
+    wait; a newer policy is fetched right here, since it is small and seldom.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        signer: Signer,
+        wan: WanWatch,
+        gate: Gate,
+        host: Host,
+        status: Callable[[], Status],
+        clock: Clock,
+        rng: random.Random,
+        *,
+        nudge_catalogue: Callable[[int], None],
+        every_s: float = HEARTBEAT_EVERY_S,
+    ) -> None:
+        self._cloud = cloud
+        self._signer = signer
+        self._wan = wan
+        self._gate = gate
+        self._host = host
+        self._status = status
+        self._clock = clock
+        self._rng = rng
+        self._nudge_catalogue = nudge_catalogue
+        self._next_s = every_s
+
+    async def run(self) -> None:
+        """Send heartbeats for ever, the first one as soon as the line is there."""
+        while True:
+            while self._wan.link.state is LinkState.OFFLINE:
+                await self._wan.changed()
+            await self.step()
+            await self._clock.sleep(self._next_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
+
+    async def step(self) -> None:
+        """One heartbeat, unless the box is offline; a cloud that cannot be reached or refuses is no error here."""
+        if self._wan.link.state is LinkState.OFFLINE:
+            return
+        # psutil opens files; they are the kernel's, but the loop waits for nobody.
+        host = await asyncio.to_thread(self._host.read)
+        beat = heartbeat_of(self._status(), host, self._clock.reading().boot)
+        try:
+            answer = await self._cloud.heartbeat(sign(self._signer, HEARTBEAT_TYPE, beat))
+            self._next_s = min(max(answer.next_s, NEXT_S_MIN), NEXT_S_MAX)
+            self._nudge_catalogue(answer.catalogue_version)
+            if answer.policy_version > self._gate.policy.version:
+                await self._gate.adopt(await self._cloud.policy())
+        except (CloudError, BadSignature) as error:
+            log.info("heartbeat.unfinished", extra={"code": error.code, "why": str(error)})
+
+
+def heartbeat_of(status: Status, host: HostReading, boot: str) -> Heartbeat:
+    """What a box in this state tells of itself."""
+    journal, mode = status.journal, status.mode
+    return Heartbeat(
+        box=status.box,
+        shop=status.shop,
+        software=status.software,
+        boot=boot,
+        uptime_s=status.uptime_s,
+        epoch=journal.epoch,
+        seq=journal.seq,
+        head=journal.head,
+        synced_seq=journal.synced_seq,
+        backlog=journal.backlog,
+        oldest_waiting_s=journal.oldest_waiting_s,
+        link=mode.link,
+        cause=mode.cause,
+        mode=mode.mode,
+        catalogue_version=status.catalogue_version,
+        catalogue_age_s=status.catalogue_age_s,
+        policy_version=status.policy_version,
+        tills_seen=status.tills_seen,
+        disk_free_ratio=round(host.disk_free_ratio, 4),
+        memory_rss_bytes=host.memory_rss_bytes,
+        cpu_ratio=round(host.cpu_ratio, 4),
+        issues=status.issues,
+    )

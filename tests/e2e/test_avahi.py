@@ -1,0 +1,251 @@
+"""A till's own system finds the box: Avahi, on another host of the same shop network.
+
+Both hosts are network namespaces, joined by a cable that is a veth pair; nothing of it touches the machine's network.
+"""
+
+import re
+import secrets
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from appliance.domain.dsse import Signer
+from appliance.domain.gate import BUILT_IN
+from appliance.domain.statements import POLICY_TYPE, sign
+from appliance.domain.wire import EnrolAnswer
+from appliance.gateways.identity import Identity
+from appliance.runtime.keyfile import public_pem
+from tests.conftest import require
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ("ip", "dbus-daemon", "avahi-daemon", "avahi-browse", "avahi-publish", "sh")
+SHOP = "lyon-part-dieu"
+BOX_V4, BOX_V6, TILL_V4, TILL_V6 = "10.77.0.1", "fd77::1", "10.77.0.2", "fd77::2"
+NOBODY_V4 = "10.77.0.9"
+
+BUS = """<busconfig>
+  <type>system</type>
+  <listen>unix:path={bus}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/> <allow own="*"/> <allow send_destination="*"/> <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+"""
+AVAHI = """[server]
+host-name=till
+use-ipv4=yes
+use-ipv6=yes
+allow-interfaces=eth0
+"""
+
+
+@dataclass(frozen=True)
+class Box:
+    """What a till shall find: the whole daemon, enrolled at a head office that cannot be reached."""
+
+    id: str
+    fingerprint: str
+    config: Path
+
+    @property
+    def instance(self) -> str:
+        return f"Storebox {SHOP} {self.id[-4:]}"
+
+    def command(self) -> list[str]:
+        """What runs in the box's namespace."""
+        return [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config)]
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    state = tmp_path / "state"
+    state.mkdir()
+    identity, office = Identity(state), Signer(Ed25519PrivateKey.generate())
+    answer = EnrolAnswer(
+        box=identity.box,
+        shop=SHOP,
+        shop_name="Lyon Part-Dieu",
+        box_token="not asked for",
+        cloud_keys=[public_pem(office.public_key)],
+        policy=msgspec.Raw(sign(office, POLICY_TYPE, BUILT_IN)),
+    )
+    identity.keep_enrolment(f"http://{NOBODY_V4}:8490", answer)
+    config = tmp_path / "storebox.toml"
+    config.write_text(f'state = "{state}"\n')
+    return Box(identity.box, identity.signer.key_id, config)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Two hosts on one cable, and Avahi on the till's."""
+
+    box_host: str
+    till_host: str
+    environment: dict[str, str]
+
+    def browse(self, *options: str) -> "subprocess.Popen[str]":
+        """avahi-browse on the till's host; with `-t` it ends by itself."""
+        command = ["avahi-browse", "-rp", *options, "_storebox._tcp"]
+        return subprocess.Popen(inside(self.till_host, command), env=self.environment, stdout=-1, text=True)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+def inside(host: str, command: list[str]) -> list[str]:
+    """The command, run in that namespace, with a mount namespace of its own."""
+    return ["ip", "netns", "exec", host, *command]
+
+
+@contextmanager
+def running(command: list[str], **options: object) -> Iterator["subprocess.Popen[str]"]:
+    """A process that is gone when the block is left: SIGTERM, and SIGKILL if it does not heed that."""
+    with subprocess.Popen(command, text=True, **options) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def wait_for_line(lines: IO[str] | None, *marks: str) -> str:
+    """The next line that holds all of these; the test's own time limit ends the wait, and so does the output."""
+    assert lines is not None
+    seen = []
+    for line in lines:
+        seen.append(line)
+        if all(mark in line for mark in marks):
+            return line
+    raise AssertionError(f"ended before {marks}: {''.join(seen)}")
+
+
+@contextmanager
+def host(name: str) -> Iterator[str]:
+    """A network namespace; what it holds goes with it."""
+    ip("netns", "add", name)
+    try:
+        ip("-n", name, "link", "set", "lo", "up")
+        yield name
+    finally:
+        ip("netns", "del", name)
+
+
+def plug(host: str, *addresses: str) -> None:
+    ip("-n", host, "link", "set", "eth0", "up")
+    for address in addresses:
+        nodad = ["nodad"] if ":" in address else []
+        ip("-n", host, "address", "add", address, "dev", "eth0", *nodad)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    require(*TOOLS, root=True)
+    run = secrets.token_hex(4)
+    with ExitStack() as stack:
+        box_host = stack.enter_context(host(f"sb-{run}-box"))
+        till_host = stack.enter_context(host(f"sb-{run}-till"))
+        cable = ("eth0", "type", "veth", "peer", "name", "eth0", "netns", till_host)
+        ip("-n", box_host, "link", "add", *cable)
+        plug(box_host, f"{BOX_V4}/24", f"{BOX_V6}/64")
+        plug(till_host, f"{TILL_V4}/24", f"{TILL_V6}/64")
+        environment = {
+            "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/bus",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        }
+        stack.enter_context(avahi(tmp_path, till_host, environment))
+        yield Shop(box_host, till_host, environment)
+
+
+@contextmanager
+def avahi(tmp_path: Path, host: str, environment: dict[str, str]) -> Iterator[None]:
+    """Avahi and a bus of its own, ready; its run directory is in a mount namespace that ends with it."""
+    (tmp_path / "bus.conf").write_text(BUS.format(bus=tmp_path / "bus"))
+    (tmp_path / "avahi.conf").write_text(AVAHI)
+    bus = ["dbus-daemon", f"--config-file={tmp_path}/bus.conf", "--nofork", "--print-address"]
+    daemon = f"exec avahi-daemon -f {tmp_path}/avahi.conf --no-drop-root --no-chroot --no-rlimits"
+    script = f"mount -t tmpfs none /run && mkdir /run/avahi-daemon && {daemon}"
+    with (
+        running(bus, stdout=subprocess.PIPE) as bus_process,
+        running(
+            inside(host, ["sh", "-c", script]),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as avahi_process,
+    ):
+        wait_for_line(bus_process.stdout, "unix:path=")
+        wait_for_line(avahi_process.stdout, "Server startup complete")
+        yield
+
+
+def resolved(shop: Shop) -> list[list[str]]:
+    """What `avahi-browse -rpt` resolves, field by field: interface, protocol, name, ..., host, address, port, TXT."""
+    with shop.browse("-t") as browser:
+        output, _ = browser.communicate()
+    # avahi-browse writes what is no letter or digit as a backslash and three decimals.
+    plain = re.sub(r"\\(\d{3})", lambda escaped: chr(int(escaped[1])), output)
+    return [line.split(";") for line in plain.splitlines() if line.startswith("=")]
+
+
+@contextmanager
+def watching(shop: Shop) -> Iterator[IO[str] | None]:
+    """The lines of an avahi-browse that goes on for ever."""
+    with shop.browse() as browser:
+        try:
+            yield browser.stdout
+        finally:
+            browser.terminate()
+
+
+def test_avahi_finds_the_box_with_all_it_says_and_sees_it_leave(shop: Shop, box: Box) -> None:
+    with watching(shop) as news:
+        with running(inside(shop.box_host, box.command()), cwd=ROOT):
+            wait_for_line(news, "=;", BOX_V4)
+            found = resolved(shop)
+        wait_for_line(news, "-;", "IPv4")
+    left = resolved(shop)
+
+    assert {(line[3], line[6], line[8]) for line in found} == {(box.instance, f"{box.id}.local", "8480")}
+    assert BOX_V4 in {line[7] for line in found}
+    for line in found:
+        txt = dict(entry.split("=", 1) for entry in shlex.split(line[9]))
+        assert txt == {
+            "txtvers": "1",
+            "id": box.id,
+            "shop": SHOP,
+            "api": "1",
+            "fp": box.fingerprint,
+            "st": "offline",
+        }
+    assert left == []
+
+
+def test_a_name_that_another_host_holds_is_left_to_it(shop: Shop, box: Box) -> None:
+    holder = ["avahi-publish", "--service", box.instance, "_storebox._tcp", "9"]
+
+    with (
+        watching(shop) as news,
+        running(inside(shop.till_host, holder), env=shop.environment, stderr=subprocess.PIPE) as publisher,
+    ):
+        wait_for_line(publisher.stderr, "Established")
+        with running(inside(shop.box_host, box.command()), cwd=ROOT):
+            wait_for_line(news, "=;", box.id)
+            found = {(line[3], line[8]) for line in resolved(shop)}
+
+    assert found == {(box.instance, "9"), (f"{box.instance} (2)", "8480")}
