@@ -1,0 +1,25 @@
+"""Bodies in and out: JSON only, bounded, typed."""
+
+import msgspec
+from aiohttp import web
+
+from appliance.domain.errors import TooLarge, UnsupportedMedia
+
+
+async def read_json(request: web.Request, bytes_max: int) -> bytes:
+    """The body of a JSON request. Raises UnsupportedMedia (another type, or compressed) or TooLarge."""
+    if request.content_type != "application/json":
+        raise UnsupportedMedia(f"send application/json, not {request.content_type}")
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMedia("send the body uncompressed")
+    if (request.content_length or 0) > bytes_max:
+        raise TooLarge(f"at most {bytes_max} bytes")
+    body = await request.read()  # the application's client_max_size bounds a body of unknown length
+    if len(body) > bytes_max:
+        raise TooLarge(f"at most {bytes_max} bytes")
+    return body
+
+
+def json_answer(view: msgspec.Struct, status: int = 200) -> web.Response:
+    """A typed answer as JSON."""
+    return web.Response(body=msgspec.json.encode(view), status=status, content_type="application/json")

@@ -1,0 +1,36 @@
+"""Who is asking, and how many tills were here lately."""
+
+from appliance.domain.errors import Unauthenticated
+from appliance.runtime.clock import Clock
+from appliance.services.ports import Tills
+
+# A till that said nothing for this long is not counted as present.
+SEEN_S = 300.0
+
+
+class Presence:
+    """Identify tills by their tokens."""
+
+    def __init__(self, tills: Tills, clock: Clock) -> None:
+        self._tills = tills
+        self._clock = clock
+        self._seen_s: dict[str, float] = {}
+
+    async def identify(self, authorization: str | None) -> str:
+        """The till behind an Authorization header. Raises Unauthenticated, whatever is wrong with it."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated
+        till = self._tills.till_of(token)
+        if till is None:
+            await self._tills.refresh()
+            till = self._tills.till_of(token)
+        if till is None:
+            raise Unauthenticated
+        self._seen_s[till] = self._clock.monotonic()
+        return till
+
+    def count(self) -> int:
+        """How many paired tills asked for anything within the last five minutes."""
+        since_s = self._clock.monotonic() - SEEN_S
+        return sum(seen_s >= since_s for seen_s in self._seen_s.values())

@@ -1,0 +1,101 @@
+"""The box in numbers: for the status page, the metrics and the heartbeat."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from appliance.domain.event import content
+from appliance.domain.wire import JournalView, Status
+from appliance.runtime.clock import Clock
+from appliance.services.drain import Drain
+from appliance.services.gate import Gate
+from appliance.services.mirror import MirrorKeeper
+from appliance.services.operations import Operations
+from appliance.services.presence import Presence
+from appliance.services.selling import Selling
+from appliance.services.wan import WanWatch
+from appliance.storage.journal import Journal
+from appliance.storage.mirror import Mirror
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Gathers what each part knows of itself; holds no state of its own."""
+
+    box: str
+    shop: str
+    software: str
+    started_s: float
+    clock: Clock
+    journal: Journal
+    selling: Selling
+    operations: Operations
+    drain: Drain
+    wan: WanWatch
+    gate: Gate
+    mirror: Mirror
+    keeper: MirrorKeeper
+    presence: Presence
+
+    def status(self) -> Status:
+        """The box right now."""
+        counts = self.selling.counts
+        return Status(
+            box=self.box,
+            shop=self.shop,
+            software=self.software,
+            state=self._state(),
+            uptime_s=round(self.clock.monotonic() - self.started_s, 3),
+            mode=self.wan.mode_view(),
+            journal=self.journal_view(),
+            catalogue_version=self.mirror.version,
+            catalogue_age_s=round(self.keeper.age_s, 3),
+            articles=self.mirror.count,
+            policy_version=self.gate.policy.version,
+            tills_seen=self.presence.count(),
+            issues=self.issues(),
+            sales_accepted=counts.accepted,
+            sales_replayed=counts.replayed,
+            sales_conflicting=counts.conflicting,
+            sales_flagged=counts.flagged,
+            operations_refused=self.operations.counts.refused,
+            operations_passed=self.operations.counts.passed,
+        )
+
+    def journal_view(self) -> JournalView:
+        """The journal in numbers."""
+        end = self.journal.end
+        return JournalView(
+            epoch=end.epoch,
+            seq=end.seq,
+            head=end.head.hex(),
+            synced_seq=self.journal.synced().get(end.epoch, 0),
+            backlog=self.journal.backlog(),
+            oldest_waiting_s=round(self._oldest_waiting_s(), 3),
+        )
+
+    def issues(self) -> list[str]:
+        """Stable codes of what a technician should look at; empty when all is well."""
+        found = []
+        if self.journal.fault is not None:
+            found.append("storage-fault")
+        if self.drain.stopped is not None:
+            found.append(f"drain-stopped-{self.drain.stopped.code}")
+        return found
+
+    def _state(self) -> Literal["online", "degraded", "offline", "read-only", "fork"]:
+        if self.journal.fault is not None:
+            return "read-only"
+        if self.drain.stopped is not None:
+            return "fork"
+        return self.wan.link.state.value
+
+    def _oldest_waiting_s(self) -> float:
+        body = self.journal.oldest_waiting()
+        if body is None:
+            return 0.0
+        event, now = content(body), self.clock.reading()
+        if event.clock.boot == now.boot:
+            return (now.mono_ns - event.clock.mono_ns) / 1e9
+        # From an earlier run of the machine: only the wall clocks are left to compare, and they may be wrong.
+        return max(0.0, (self.clock.wall() - datetime.fromisoformat(event.at)).total_seconds())

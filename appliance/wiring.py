@@ -1,0 +1,213 @@
+"""The composition root: every part of the box is built here, once, by plain constructors.
+
+The exit stack is the shutdown plan, read backwards: first nobody finds the box any more, then no request enters, then
+the loops stop, then the journal takes its last event and the disks are closed.
+"""
+
+import asyncio
+import logging
+import random
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from appliance import __version__
+from appliance.api.app import make_app
+from appliance.config import Config
+from appliance.domain.errors import CannotAccept
+from appliance.domain.wire import Hello
+from appliance.gateways.cloud import open_cloud
+from appliance.gateways.host import MachineHost
+from appliance.gateways.identity import Enrolment, Identity
+from appliance.gateways.mdns import Announcer, Profile
+from appliance.gateways.tills import TillBook
+from appliance.runtime.clock import Clock
+from appliance.runtime.database import read_only_uri
+from appliance.runtime.files import sole_owner, write_whole
+from appliance.runtime.keyfile import public_pem
+from appliance.runtime.serving import listening
+from appliance.runtime.supervision import Service, supervised
+from appliance.services.drain import Drain
+from appliance.services.feed import Feed
+from appliance.services.gate import Gate
+from appliance.services.heartbeat import Heartbeater
+from appliance.services.mirror import MirrorKeeper
+from appliance.services.modes import ModeTeller
+from appliance.services.operations import Operations
+from appliance.services.presence import Presence
+from appliance.services.report import Report
+from appliance.services.selling import Selling
+from appliance.services.wan import WanWatch
+from appliance.storage.commit import Sealer
+from appliance.storage.journal import Journal, open_journal
+from appliance.storage.mirror import Mirror, open_mirror
+from appliance.storage.outgoing import Outgoing, open_outgoing
+from appliance.storage.policies import Policies
+
+log = logging.getLogger(__name__)
+
+# The box itself, when its own commands ask the running daemon.
+CONSOLE_TILL = "console"
+
+
+class Files(NamedTuple):
+    """What stands in the state directory beside the identity's files."""
+
+    lock: Path
+    journal: Path
+    mirror: Path
+    incoming: Path
+    tills: Path
+    console_token: Path
+    url: Path
+
+
+def files_in(config: Config) -> Files:
+    """Where things are."""
+    state = config.state
+    return Files(
+        lock=state / "lock",
+        journal=state / "journal.db",
+        mirror=state / "mirror.db",
+        incoming=state / "catalogue.incoming",
+        tills=state / "tills.json",
+        console_token=state / "console-token",
+        url=state / "url",
+    )
+
+
+class Stores(NamedTuple):
+    """The box's disk."""
+
+    journal: Journal
+    outgoing: Outgoing
+    mirror: Mirror
+
+
+@asynccontextmanager
+async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIterator[str]:
+    """Open the whole box; tills can sell once this yields the URL it listens at.
+
+    Raises ConfigError (not enrolled, another process runs here), StorageFault, ChainFault, OSError (address taken).
+    """
+    files = files_in(config)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(sole_owner(files.lock))
+        identity, enrolment, tills = await asyncio.to_thread(_read_state, config.state, files)
+        stores = await _open_stores(stack, files, Sealer(identity.box, identity.signer, clock))
+        feed, wan = Feed(), WanWatch(clock, rng)
+        cloud = await stack.enter_async_context(
+            open_cloud(
+                config.cloud.url or enrolment.cloud_url,
+                token=enrolment.answer.box_token,
+                box=identity.box,
+                keys=enrolment.keys(),
+                clock=clock,
+                observe=wan.observe,
+            )
+        )
+        gate = Gate(Policies(stores.mirror.writer), enrolment.keys(), wan)
+        await gate.load()
+        await gate.adopt(bytes(enrolment.answer.policy))
+
+        operations = Operations(gate, cloud, stores.journal)
+        keeper = MirrorKeeper(
+            stores.mirror, cloud, feed, stores.journal, clock, rng, files.incoming, config.mirror.poll_s
+        )
+        drain = Drain(
+            stores.journal,
+            stores.outgoing,
+            cloud,
+            wan,
+            feed,
+            enrolment.keys(),
+            clock,
+            rng,
+            batch_events=config.drain.batch_events,
+            retry_cap_s=config.drain.retry_cap_s,
+        )
+        report = Report(
+            box=identity.box,
+            shop=enrolment.answer.shop,
+            software=__version__,
+            started_s=clock.monotonic(),
+            clock=clock,
+            journal=stores.journal,
+            selling=Selling(stores.journal, gate, operations, identity.box),
+            operations=operations,
+            drain=drain,
+            wan=wan,
+            gate=gate,
+            mirror=stores.mirror,
+            keeper=keeper,
+            presence=Presence(tills, clock),
+        )
+        heartbeater = Heartbeater(
+            cloud,
+            identity.signer,
+            wan,
+            gate,
+            MachineHost(config.state),
+            report.status,
+            clock,
+            rng,
+            nudge_catalogue=keeper.nudge,
+            every_s=config.heartbeat.every_s,
+        )
+        hello = _hello(identity, enrolment)
+        await stores.journal.record("started", {"software": __version__, "sqlite": sqlite3.sqlite_version})
+        stack.push_async_callback(_record_stop, stores.journal)
+        services = (
+            Service("wan", partial(wan.run, cloud.probe)),
+            Service("modes", ModeTeller(wan, feed, stores.journal).run),
+            Service("drain", drain.run),
+            Service("mirror", keeper.run),
+            Service("heartbeat", heartbeater.run),
+        )
+        await stack.enter_async_context(supervised(services, clock, rng))
+        app = make_app(hello, feed, report)
+        port = await stack.enter_async_context(listening(app, config.lan.host, config.lan.port))
+        if config.mdns.enabled:
+            profile = Profile(identity.box, hello.shop, hello.fp, port)
+            announcer = Announcer(
+                profile, clock, interfaces=config.mdns.interfaces, state=wan.link.state.value
+            )
+            await stack.enter_async_context(announcer)
+            wan.listen(lambda link: announcer.set_state(link.state.value))
+        yield f"http://{config.lan.host}:{port}"
+
+
+def _read_state(state: Path, files: Files) -> tuple[Identity, Enrolment, TillBook]:
+    identity, tills = Identity(state), TillBook(files.tills)
+    enrolment = identity.enrolment()
+    write_whole(files.console_token, tills.pair(CONSOLE_TILL).encode())
+    return identity, enrolment, tills
+
+
+async def _open_stores(stack: AsyncExitStack, files: Files, sealer: Sealer) -> Stores:
+    return Stores(
+        journal=await stack.enter_async_context(open_journal(files.journal, sealer)),
+        outgoing=await stack.enter_async_context(open_outgoing(read_only_uri(files.journal))),
+        mirror=await stack.enter_async_context(open_mirror(files.mirror)),
+    )
+
+
+def _hello(identity: Identity, enrolment: Enrolment) -> Hello:
+    return Hello(
+        box=identity.box,
+        shop=enrolment.answer.shop,
+        name=enrolment.answer.shop_name,
+        software=__version__,
+        fp=identity.signer.key_id,
+        key=public_pem(identity.signer.public_key),
+    )
+
+
+async def _record_stop(journal: Journal) -> None:
+    try:
+        await journal.record("stopped", {})
+    except CannotAccept as error:
+        log.error("box.stop_unrecorded", extra={"why": str(error)})
