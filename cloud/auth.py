@@ -1,0 +1,133 @@
+"""Who asks: bearer tokens of boxes, tills and head office. Only their SHA-256 is kept.
+
+Head office may also use HTTP Basic with its token as the password (any user name), so that a browser shows the pages.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from aiohttp import hdrs, web
+
+from appliance.domain.errors import NotAllowed, Unauthenticated
+from appliance.runtime.files import write_whole
+from cloud import store_boxes
+from cloud.database import Database
+from cloud.store_boxes import Holder
+
+Role = Literal["box", "till", "head-office"]
+
+# 256 random bits: guessing is hopeless, so a plain hash is enough to keep it by.
+TOKEN_BYTES = 32
+# No token of ours is longer; the rest is not worth hashing.
+_CREDENTIAL_MAX = 512
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, proven by a token. `name` is the box's or the till's."""
+
+    role: Role
+    shop: str
+    name: str
+
+
+HandlerFor = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def new_token() -> str:
+    """A fresh token, in hex: it can be read out, and it never looks like a flag."""
+    return secrets.token_hex(TOKEN_BYTES)
+
+
+def token_digest(token: str) -> bytes:
+    """What is kept of a token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def head_office_token(path: Path) -> str:
+    """Head office's own token; made at the first call, readable by this program's user alone. Blocks."""
+    if not path.exists():
+        write_whole(path, new_token().encode() + b"\n", mode=0o600)
+    return path.read_text().strip()
+
+
+class Door:
+    """Lets callers in. `head_office` is the digest of head office's token."""
+
+    def __init__(self, database: Database, head_office: bytes) -> None:
+        self._database = database
+        self._head_office = head_office
+
+    async def caller(self, request: web.Request) -> Caller:
+        """Who asks. Raises Unauthenticated when the token is missing or not known."""
+        token = _token(request.headers.get(hdrs.AUTHORIZATION, ""))
+        if token is None:
+            raise Unauthenticated("no token in the Authorization header")
+        digest = token_digest(token)
+        if hmac.compare_digest(digest, self._head_office):
+            return Caller("head-office", "", "head-office")
+        async with self._database.reading() as connection:
+            holder = await store_boxes.find_holder(connection, digest)
+        if holder is None or not hmac.compare_digest(holder.token_sha256, digest):
+            raise Unauthenticated("the token is not known here")
+        return Caller("box" if holder.role == "box" else "till", holder.shop, holder.subject)
+
+
+DOOR = web.AppKey("door", Door)
+# Set on requests that a browser may make, so that a refusal lets it ask for the password.
+_FOR_PEOPLE = web.RequestKey("for_people", bool)
+
+
+def only(*roles: Role) -> Callable[[HandlerFor], Handler]:
+    """Let only these roles reach a handler; a box or a till named in the path must be the caller itself."""
+
+    def guard(handler: HandlerFor) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            request[_FOR_PEOPLE] = "head-office" in roles
+            caller = await request.app[DOOR].caller(request)
+            if caller.role not in roles:
+                raise NotAllowed(f"this is not for a {caller.role}")
+            named = request.match_info.get("box")
+            if caller.role == "box" and named is not None and named != caller.name:
+                raise NotAllowed(f"the token is not of {named}")
+            return await handler(request, caller)
+
+        return guarded
+
+    return guard
+
+
+async def offer_basic(request: web.Request, response: web.StreamResponse) -> None:
+    """On a 401 to a person: say that a password would do (an `on_response_prepare` signal)."""
+    if response.status == web.HTTPUnauthorized.status_code and request.get(_FOR_PEOPLE):
+        response.headers.add(hdrs.WWW_AUTHENTICATE, 'Basic realm="storebox", charset="UTF-8"')
+
+
+async def issue_to_till(database: Database, shop: str, till: str) -> str:
+    """A new token for a till; the one it had before is no longer taken."""
+    token = new_token()
+    await database.transaction(store_boxes.put_credential, Holder("till", shop, till, token_digest(token)))
+    return token
+
+
+def _token(header: str) -> str | None:
+    scheme, _, given = header.partition(" ")
+    given = given.strip()
+    if not given or len(given) > _CREDENTIAL_MAX:
+        return None
+    if scheme.lower() == "bearer":
+        return given
+    if scheme.lower() != "basic":
+        return None
+    try:
+        _user, colon, password = base64.b64decode(given, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return password if colon else None

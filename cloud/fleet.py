@@ -1,0 +1,96 @@
+"""How every box is: what it last said of itself beside what head office holds of it."""
+
+import logging
+from datetime import datetime
+
+import msgspec
+
+from appliance.domain import statements
+from appliance.domain.errors import BadSignature
+from appliance.domain.health import Heartbeat, Verdict, judge
+from appliance.domain.statements import HEARTBEAT_TYPE, Keys
+from appliance.domain.wire import EpochRow, HeartbeatAnswer
+from appliance.runtime.clock import Clock, rfc3339
+from cloud import store_boxes, store_events, store_exceptions
+from cloud.catalogue import Shelf
+from cloud.database import Database
+from cloud.policy import PolicyDesk
+from cloud.store_boxes import BoxRow
+
+log = logging.getLogger(__name__)
+
+
+class BoxHealth(msgspec.Struct, frozen=True):
+    """One box. `heard_at` and `beat` are None until its first heartbeat; `epochs` is what head office holds."""
+
+    box: str
+    shop: str
+    shop_name: str
+    verdict: Verdict
+    heard_at: str | None
+    silent_s: float
+    exceptions: int
+    beat: Heartbeat | None
+    epochs: list[EpochRow]
+
+
+class FleetDesk:
+    """Hears heartbeats and tells how the fleet is."""
+
+    def __init__(
+        self, database: Database, shelf: Shelf, policy: PolicyDesk, clock: Clock, *, heartbeat_s: float
+    ) -> None:
+        self._database = database
+        self._shelf = shelf
+        self._policy = policy
+        self._clock = clock
+        self._heartbeat_s = heartbeat_s
+
+    async def hear(self, box: str, keys: Keys, envelope: bytes) -> HeartbeatAnswer:
+        """Keep what a box says of itself, and tell it what is new. Raises BadSignature."""
+        beat = statements.verify(envelope, HEARTBEAT_TYPE, Heartbeat, keys)
+        if beat.box != box:
+            raise BadSignature(f"the heartbeat is of {beat.box}, not of {box}")
+        at = rfc3339(self._clock.wall())
+        await self._database.transaction(store_boxes.add_heartbeat, box, at, msgspec.json.encode(beat))
+        return HeartbeatAnswer(
+            next_s=self._heartbeat_s,
+            catalogue_version=await self._shelf.version(),
+            policy_version=(await self._policy.in_force()).version,
+        )
+
+    async def look(self) -> list[BoxHealth]:
+        """Every box, by shop."""
+        async with self._database.reading() as connection:
+            boxes = await store_boxes.all_boxes(connection)
+            epochs = await store_events.epochs(connection)
+            exceptions = await store_exceptions.count_by_box(connection)
+        now = self._clock.wall()
+        return [
+            _health(row, [e for e in epochs if e.box == row.box], exceptions.get(row.box, 0), now)
+            for row in boxes
+        ]
+
+
+def _health(row: BoxRow, epochs: list[EpochRow], exceptions: int, now: datetime) -> BoxHealth:
+    beat = _read(row.beat)
+    silent_s = 0.0 if row.beat_at is None else (now - datetime.fromisoformat(row.beat_at)).total_seconds()
+    return BoxHealth(
+        box=row.box,
+        shop=row.shop,
+        shop_name=row.shop_name,
+        verdict=judge(beat, silent_s),
+        heard_at=row.beat_at,
+        # A clock that was set back must not make a box look heard from in the future.
+        silent_s=max(0.0, silent_s),
+        exceptions=exceptions,
+        beat=beat,
+        epochs=epochs,
+    )
+
+
+def _read(body: bytes | None) -> Heartbeat | None:
+    try:
+        return None if body is None else msgspec.json.decode(body, type=Heartbeat)
+    except msgspec.DecodeError:
+        return None  # kept by another release; the next one comes within the minute

@@ -1,0 +1,120 @@
+"""What events mean to the back office: rows of sales, and notes on what it could not digest. Pure.
+
+Nothing here can refuse an event: it is stored before anybody looks inside.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+from appliance.domain import event
+from appliance.domain.canonical import canonical
+from appliance.domain.errors import StoreboxError
+from appliance.domain.event import Sealed
+from appliance.domain.sale import Sale, parse_sale
+from cloud.store_exceptions import Note
+from cloud.store_sales import SaleRow
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What an event's content says: a sale with its digest, a fault, or nothing that concerns the books."""
+
+    sale: Sale | None = None
+    sha256: bytes = b""
+    flags: list[str] = []
+    fault: str | None = None
+    detail: str = ""
+
+
+class Projection(msgspec.Struct, frozen=True):
+    """What a batch adds to the books; `copies` counts how often each known sale came again."""
+
+    sales: list[SaleRow]
+    copies: Counter[str]
+    notes: list[Note]
+
+
+class _SaleData(msgspec.Struct, frozen=True):
+    """The data of a `sale` event, as the box writes it."""
+
+    sale: msgspec.Raw
+    flags: list[str] = []
+
+
+_sale_data = msgspec.json.Decoder(_SaleData)
+_NOTHING = Reading()
+
+
+def sale_digest(sale: Sale) -> bytes:
+    """The name of a sale's content: the same by whichever way it came."""
+    return hashlib.sha256(sale.encode()).digest()
+
+
+def read_event(body: bytes) -> Reading:
+    """Look inside an event. Never raises: what cannot be read is a reading with a `fault`."""
+    try:
+        found = event.content(body)
+        if found.kind != "sale":
+            return _NOTHING
+        data = _sale_data.decode(found.data)
+        sale = parse_sale(bytes(data.sale))
+        return Reading(sale, sale_digest(sale), data.flags)
+    except StoreboxError as error:
+        return Reading(
+            fault=f"unreadable-{'event' if error.code == 'bad-event' else 'sale'}", detail=str(error)
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Reading(fault="unreadable-sale", detail=str(error))
+
+
+def project(
+    box: str, events: list[Sealed], readings: list[Reading], known: Mapping[str, bytes], *, at: str
+) -> Projection:
+    """Compare a batch's sales with those known (`known`: digest by sale id) and with each other."""
+    digests = dict(known)
+    found = Projection([], Counter(), [])
+    for sealed, reading in zip(events, readings, strict=True):
+        if reading.fault is not None:
+            found.notes.append(_note(box, sealed, reading.fault, reading.detail, at=at))
+        if reading.sale is None:
+            continue
+        sale_id = reading.sale.sale_id
+        stored = digests.get(sale_id)
+        if stored is None:
+            digests[sale_id] = reading.sha256
+            found.sales.append(_row(box, sealed, reading, reading.sale, at=at))
+        elif stored == reading.sha256:
+            found.copies[sale_id] += 1
+        else:
+            detail = f"sale {sale_id} is known with another content"
+            found.notes.append(_note(box, sealed, "sale-conflict", detail, at=at, sale_id=sale_id))
+    return found
+
+
+def _row(box: str, sealed: Sealed, reading: Reading, sale: Sale, *, at: str) -> SaleRow:
+    return SaleRow.of(
+        sale,
+        reading.sha256,
+        flags=canonical(reading.flags).decode(),
+        via="box",
+        stored_at=at,
+        box=box,
+        epoch=sealed.link.epoch,
+        seq=sealed.link.seq,
+    )
+
+
+def _note(box: str, sealed: Sealed, reason: str, detail: str, *, at: str, sale_id: str | None = None) -> Note:
+    place = sealed.link
+    return Note(
+        reason=reason,
+        subject=f"{box}/{place.epoch}/{place.seq}",
+        at=at,
+        box=box,
+        epoch=place.epoch,
+        seq=place.seq,
+        sale_id=sale_id,
+        detail=detail,
+    )

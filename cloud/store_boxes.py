@@ -1,0 +1,130 @@
+"""Who may come in: shops, boxes, tokens; and what boxes last said of themselves."""
+
+import msgspec
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cloud.tables import box, credential, enrol_token, heartbeat, shop
+
+# An hour of reports at one each 30 s; what is older tells nothing about now.
+HEARTBEATS_KEPT = 120
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """An enrolment token as it is kept."""
+
+    shop: str
+    shop_name: str
+    expires_at: str
+    used_by: str | None
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds a bearer token: a box or a till (`subject`) of a shop."""
+
+    role: str
+    shop: str
+    subject: str
+    token_sha256: bytes
+
+
+class BoxRow(msgspec.Struct, frozen=True):
+    """A box, and its last heartbeat if there was one."""
+
+    box: str
+    shop: str
+    shop_name: str
+    beat_at: str | None
+    beat: bytes | None
+
+
+async def name_shop(connection: AsyncConnection, number: str, name: str) -> None:
+    """Make a shop, or give it a new name."""
+    renamed = await connection.execute(update(shop).where(shop.c.shop == number).values(name=name))
+    if renamed.rowcount == 0:
+        await connection.execute(insert(shop), {"shop": number, "name": name})
+
+
+async def add_ticket(connection: AsyncConnection, token_sha256: bytes, number: str, expires_at: str) -> None:
+    """Keep a new enrolment token for a shop that exists."""
+    row = {"token_sha256": token_sha256, "shop": number, "expires_at": expires_at}
+    await connection.execute(insert(enrol_token), row)
+
+
+async def find_ticket(connection: AsyncConnection, token_sha256: bytes) -> Ticket | None:
+    """The enrolment token with this digest."""
+    query = (
+        select(enrol_token.c.shop, shop.c.name, enrol_token.c.expires_at, enrol_token.c.used_by)
+        .join_from(enrol_token, shop)
+        .where(enrol_token.c.token_sha256 == token_sha256)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Ticket(*row)
+
+
+async def use_ticket(connection: AsyncConnection, token_sha256: bytes, by: str) -> None:
+    """Bind an enrolment token to the box that used it."""
+    await connection.execute(
+        update(enrol_token).where(enrol_token.c.token_sha256 == token_sha256).values(used_by=by)
+    )
+
+
+async def put_box(connection: AsyncConnection, name: str, number: str, public_key: str, at: str) -> None:
+    """Make a box known, or move it to another shop: its name comes from its key, so the key stays."""
+    moved = await connection.execute(update(box).where(box.c.box == name).values(shop=number))
+    if moved.rowcount == 0:
+        row = {"box": name, "shop": number, "public_key": public_key, "enrolled_at": at}
+        await connection.execute(insert(box), row)
+
+
+async def public_key(connection: AsyncConnection, name: str) -> str | None:
+    """The PEM of the key that a box enrolled with."""
+    found: str | None = await connection.scalar(select(box.c.public_key).where(box.c.box == name))
+    return found
+
+
+async def put_credential(connection: AsyncConnection, holder: Holder) -> None:
+    """Give a box or a till a token; one it had before is no longer taken."""
+    same = (credential.c.role == holder.role) & (credential.c.subject == holder.subject)
+    if holder.role == "till":
+        # Tills of two shops may both be called T1; a box has one name in the whole world.
+        same &= credential.c.shop == holder.shop
+    await connection.execute(delete(credential).where(same))
+    await connection.execute(insert(credential), msgspec.structs.asdict(holder))
+
+
+async def find_holder(connection: AsyncConnection, token_sha256: bytes) -> Holder | None:
+    """Who holds the token with this digest."""
+    names = (credential.c[name] for name in Holder.__struct_fields__)
+    row = (
+        await connection.execute(select(*names).where(credential.c.token_sha256 == token_sha256))
+    ).one_or_none()
+    return None if row is None else Holder(*row)
+
+
+async def add_heartbeat(connection: AsyncConnection, name: str, at: str, body: bytes) -> None:
+    """Keep what a box says of itself; only the last ones are kept."""
+    await connection.execute(insert(heartbeat), {"box": name, "at": at, "body": body})
+    oldest = (
+        select(heartbeat.c.number)
+        .where(heartbeat.c.box == name)
+        .order_by(heartbeat.c.number.desc())
+        .offset(HEARTBEATS_KEPT)
+        .limit(1)
+    )
+    await connection.execute(
+        delete(heartbeat).where(heartbeat.c.box == name, heartbeat.c.number <= oldest.scalar_subquery())
+    )
+
+
+async def all_boxes(connection: AsyncConnection) -> list[BoxRow]:
+    """Every box with its last heartbeat, by shop."""
+    last = select(func.max(heartbeat.c.number).label("number")).group_by(heartbeat.c.box).subquery()
+    beat = select(heartbeat).join_from(heartbeat, last, heartbeat.c.number == last.c.number).subquery()
+    query = (
+        select(box.c.box, box.c.shop, shop.c.name, beat.c.at, beat.c.body)
+        .join_from(box, shop)
+        .outerjoin(beat, beat.c.box == box.c.box)
+        .order_by(box.c.shop, box.c.box)
+    )
+    return [BoxRow(*row) for row in await connection.execute(query)]
