@@ -1,0 +1,156 @@
+"""Bring what is still here to where it belongs, for as long as it takes, and hear when the cloud holds it.
+
+Each round tries every pending copy, so one that a peer cannot digest holds up no other. Sending again never doubles a
+sale: the id is the same, and so are the bytes.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from appliance.domain.canonical import canonical
+from appliance.domain.wire import SyncedView
+from appliance.runtime.clock import Clock
+from appliance.runtime.pause import pause
+from till.box import Box
+from till.copy import Copies, Copy
+from till.delivery import Delivery
+from till.errors import NoAnswer, Refused
+from till.pace import for_ever
+from till.refusals import tell_refusal
+from till.report import Delivered, Lost, Synced, Tell
+from till.sentences import Lang
+from till.ways import Ways
+
+BACK_OFF_BASE_S, BACK_OFF_CAP_S = 0.5, 30.0
+
+
+class StillWaiting(Exception):
+    """A round ended with copies that nobody took."""
+
+
+class Settling:
+    """The loop that settles copies, all but the one that is `in_hand` at the counter."""
+
+    def __init__(
+        self,
+        copies: Copies,
+        delivery: Delivery,
+        ways: Ways,
+        in_hand: Callable[[], str | None],
+        tell: Tell,
+        lang: Lang,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._copies = copies
+        self._delivery = delivery
+        self._ways = ways
+        self._in_hand = in_hand
+        self._tell = tell
+        self._lang = lang
+        self._clock = clock
+        self._rng = rng
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._met: Box | None = None
+        self._heard: tuple[str, SyncedView] | None = None
+
+    def sold(self, copy: Copy) -> None:
+        """A ticket is done: if nobody took it, or its news came before it, do not wait for the next round."""
+        if copy.state == "pending" or self._covered(copy):
+            self._wake.set()
+
+    def met(self, box: Box) -> None:
+        """A box was just met: it is asked for what it accepted, and brought what is still here."""
+        self._met = box
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Settle, for ever. Returns only when cancelled."""
+        while True:
+            retrying = for_ever(
+                self._pause, self._rng, on=StillWaiting, base_s=BACK_OFF_BASE_S, cap_s=BACK_OFF_CAP_S
+            )
+            await retrying(self.round)
+            await self._wake.wait()
+            self._wake.clear()
+
+    async def round(self) -> None:
+        """Try every pending copy once, oldest first. Raises StillWaiting when one is left."""
+        if self._met is not None:
+            box, self._met = self._met, None
+            await self._check(box)
+        left = False
+        for copy in await self._copies.in_state("pending"):
+            if copy.sale_id == self._in_hand():
+                left = True
+                continue
+            result = await self._delivery.deliver(copy, self._ways.behind_it())
+            self._ways.learn_behind(result)
+            left |= result.copy.state == "pending"
+            self._told(result.copy, result.refusal_members)
+            if result.copy.state == "pending" and all(
+                isinstance(e, NoAnswer) for e in result.failures.values()
+            ):
+                break  # nobody answers: the others would only wait in line
+        await self._apply_heard()
+        if left:
+            raise StillWaiting
+
+    async def _check(self, box: Box) -> None:
+        """Ask the box for everything it accepted; what it no longer knows becomes pending again."""
+        for copy in await self._copies.in_state("accepted"):
+            try:
+                view = await box.look_up(copy.sale_id)
+            except (NoAnswer, Refused):
+                return  # the next connection asks again
+            if view is None:
+                await self._copies.lost(copy.sale_id)
+                self._tell(Lost(copy.sale_id, copy.ticket_number, copy.epoch, copy.seq))
+            elif view.synced:
+                self._synced([await self._copies.synced(copy.sale_id)])
+            elif (view.ack.box, view.ack.epoch, view.ack.seq) != (copy.box, copy.epoch, copy.seq):
+                await self._copies.accepted(view.ack, canonical(view.ack))
+
+    async def synced(self, box: str, view: SyncedView) -> None:
+        """The box says how far the cloud has got."""
+        self._heard = (box, view)
+        await self._apply_heard()
+
+    async def all_synced(self) -> None:
+        """Return once no copy waits: each is in the cloud, or somebody must look at it."""
+        while True:
+            self._changed.clear()
+            counts = await self._copies.counts()
+            if not counts.get("pending") and not counts.get("accepted"):
+                return
+            await self._changed.wait()
+
+    def _covered(self, copy: Copy) -> bool:
+        # The box may tell that a sale is in the cloud while its ack is still on the way to our disk.
+        if self._heard is None or copy.seq is None:
+            return False
+        box, view = self._heard
+        return (copy.box, copy.epoch) == (box, view.epoch) and copy.seq <= view.seq
+
+    async def _apply_heard(self) -> None:
+        if self._heard is not None:
+            box, view = self._heard
+            self._synced(await self._copies.synced_up_to(box, view.epoch, view.seq))
+        self._changed.set()
+
+    async def _pause(self, seconds: float) -> None:
+        await pause(self._clock, seconds, self._wake)
+
+    def _synced(self, copies: Sequence[Copy]) -> None:
+        for copy in copies:
+            self._tell(Synced(copy.sale_id, copy.ticket_number, copy.epoch, copy.seq))
+
+    def _told(self, copy: Copy, members: dict[str, Any]) -> None:
+        if copy.state in ("accepted", "synced"):
+            self._tell(
+                Delivered(copy.sale_id, copy.ticket_number, copy.state, copy.way, copy.epoch, copy.seq)
+            )
+        tell_refusal(copy, members, self._lang, self._tell)
