@@ -27,7 +27,13 @@ NAME_MAX = 400
 PRICE_FROM_MINOR, PRICE_FOLD = 49, 100
 _VAT_RATES_BP = (550, 550, 550, 550, 550, 550, 1000, 2000, 2000, 2000)
 
-_decoder = msgspec.json.Decoder(Article)
+
+
+class _Written(Article, frozen=True, forbid_unknown_fields=True):
+    """An article as a person wrote it: here a misspelt field is a mistake, not news from a later release."""
+
+
+_decoder = msgspec.json.Decoder(_Written)
 
 
 def read_articles(path: Path, seed: int) -> Iterator[Article]:
@@ -60,7 +66,7 @@ def _read_line(line: bytes, number: int, seed: int) -> Article | None:
         return None
     try:
         if line.startswith(b"{"):
-            return _decoder.decode(line)
+            return msgspec.convert(msgspec.to_builtins(_decoder.decode(line)), Article)
         return _from_table(line.decode(), seed)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadInput(f"line {number}: {error}") from error

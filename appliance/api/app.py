@@ -70,6 +70,7 @@ ROUTES = (
         "till",
         "The whole catalogue",
         {200: CATALOGUE_MEDIA},
+        (503, 507),
     ),
     Route(
         "GET",
