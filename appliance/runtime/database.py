@@ -69,6 +69,10 @@ class Writer:
         except sqlite3.Error as error:
             self._undo()
             raise self._translate(error) from error
+        except StopIteration as error:
+            self._undo()
+            # No future can carry this one: on Python 3.11 the caller would wait for ever.
+            raise RuntimeError("the work ran out of an iterator") from error
         except BaseException:
             self._undo()
             raise

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from appliance.config import Config, Lan, Mdns
+from appliance.domain.wire import Status
 from appliance.gateways.cloud import enrol
 from appliance.gateways.identity import Identity
 from appliance.gateways.tills import TillBook
@@ -21,6 +22,7 @@ from tests.fakes.clock import FakeClock
 from tests.integration.cloud.conftest import World, a_world
 
 CLOUD_FOLDER, BOX_FOLDER = "cloud", "box"
+MOMENT_S, MOMENTS_MAX = 0.5, 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,19 @@ class Shop:
 
     async def come_online(self) -> None:
         """Let time pass until the box has proven its line."""
-        for _ in range(30):
-            if (await self.ask("GET", "/v1/status")).json()["state"] == "online":
+        await self._pass_until(lambda status: status.state == "online")
+
+    async def drained(self) -> None:
+        """Let time pass until head office holds everything."""
+        await self._pass_until(lambda status: status.journal.backlog == 0)
+
+    async def _pass_until(self, reached: Callable[[Status], bool]) -> None:
+        # Each question goes over the network, as the box's own requests do: they get their turn in between.
+        for _ in range(MOMENTS_MAX):
+            if reached(msgspec.json.decode((await self.ask("GET", "/v1/status")).body, type=Status)):
                 return
-            await self.clock.advance(1)
-        raise AssertionError("the box did not come online")
+            await self.clock.advance(MOMENT_S)
+        raise AssertionError(f"not reached within {MOMENTS_MAX * MOMENT_S} s")
 
 
 def prepare(config: Config) -> tuple[Identity, str]:

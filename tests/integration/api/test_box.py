@@ -176,6 +176,7 @@ async def test_the_box_comes_online_and_drains_to_the_head_office(shop: Shop) ->
     await shop.sell(msgspec.json.encode(sale))
 
     await shop.come_online()
+    await shop.drained()
 
     rows = (await shop.office.read("/v1/sales")).lines()
     assert [row["sale_id"] for row in rows] == [sale.sale_id]
@@ -214,7 +215,7 @@ async def test_events_tell_the_mode_the_synced_head_and_the_catalogue(shop: Shop
             topics[name] = data
         assert topics["mode"]["mode"] == "local"
 
-        await shop.clock.advance(20)
+        await shop.come_online()
         seen: list[tuple[str, dict[str, Any]]] = []
         while not seen or seen[-1][1].get("mode") != "cloud":
             seen.append(await _next_event(stream))

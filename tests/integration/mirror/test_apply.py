@@ -290,6 +290,7 @@ async def test_it_is_all_there_after_a_restart(tmp_path: Path, incoming: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)  # under coverage, on a small machine
 async def test_a_hundred_thousand_articles_are_mirrored(mirror: Mirror, incoming: Path) -> None:
     articles = list(real_or_made_articles(100_000))
 
