@@ -27,8 +27,9 @@ from appliance.runtime.keyfile import read_public_pem
 from appliance.runtime.logs import log_to_stderr
 from appliance.runtime.notify import notify
 from appliance.runtime.process import run_daemon
+from appliance.services.presence import CONSOLE
 from appliance.services.verification import verify_journal
-from appliance.wiring import CONSOLE_TILL, files_in, open_box
+from appliance.wiring import files_in, open_box
 
 FINE, FAILED, MISUSE = 0, 1, 2
 
@@ -77,8 +78,8 @@ def enrol_box(options: argparse.Namespace) -> int:
 def pair(options: argparse.Namespace) -> int:
     """Print a new token for a till; its earlier tokens end."""
     config = _configured(options)
-    if options.till == CONSOLE_TILL:
-        raise ConfigError(f"{CONSOLE_TILL!r} is the box's own name for itself")
+    if options.till == CONSOLE:
+        raise ConfigError(f"{CONSOLE!r} is the box's own name for itself")
     print(TillBook(files_in(config).tills).pair(options.till))
     return FINE
 

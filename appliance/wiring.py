@@ -37,7 +37,7 @@ from appliance.services.heartbeat import Heartbeater
 from appliance.services.mirror import MirrorKeeper
 from appliance.services.modes import ModeTeller
 from appliance.services.operations import Operations
-from appliance.services.presence import Presence
+from appliance.services.presence import CONSOLE, Presence
 from appliance.services.report import Report
 from appliance.services.selling import Selling
 from appliance.services.wan import WanWatch
@@ -48,9 +48,6 @@ from appliance.storage.outgoing import Outgoing, open_outgoing
 from appliance.storage.policies import Policies
 
 log = logging.getLogger(__name__)
-
-# The box itself, when its own commands ask the running daemon.
-CONSOLE_TILL = "console"
 
 
 class Files(NamedTuple):
@@ -183,7 +180,7 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
 def _read_state(state: Path, files: Files) -> tuple[Identity, Enrolment, TillBook]:
     identity, tills = Identity(state), TillBook(files.tills)
     enrolment = identity.enrolment()
-    write_whole(files.console_token, tills.pair(CONSOLE_TILL).encode())
+    write_whole(files.console_token, tills.pair(CONSOLE).encode())
     return identity, enrolment, tills
 
 

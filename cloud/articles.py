@@ -28,7 +28,6 @@ PRICE_FROM_MINOR, PRICE_FOLD = 49, 100
 _VAT_RATES_BP = (550, 550, 550, 550, 550, 550, 1000, 2000, 2000, 2000)
 
 
-
 class _Written(Article, frozen=True, forbid_unknown_fields=True):
     """An article as a person wrote it: here a misspelt field is a mistake, not news from a later release."""
 

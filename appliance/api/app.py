@@ -40,7 +40,7 @@ ROUTES = (
         "till",
         "Accept a sale: 201 once it is on disk, 200 with the same bytes on a replay",
         {201: Ack, 200: Ack},
-        (400, 403, 409, 413, 415, 422, 503, 507),
+        (400, 403, 408, 409, 413, 415, 422, 503, 507),
         body=Sale,
     ),
     Route("GET", "/v1/sales/{sale_id}", sales.get_sale, "till", "Look a sale up", {200: SaleView}, (404,)),
@@ -89,7 +89,7 @@ ROUTES = (
         "till",
         "An online-only operation: through head office, now or not at all",
         {201: OperationAnswer},
-        (400, 404, 413, 415, 422, 503, 504),
+        (400, 404, 408, 413, 415, 422, 502, 503, 504),
         body=OperationRequest,
     ),
 )

@@ -7,6 +7,7 @@ The tree, caught by branch:
     │   ├── Malformed       not JSON, or not JSON of our kind
     │   ├── InvalidSale     JSON of the right form whose values break a rule of reading
     │   ├── TooLarge
+    │   ├── TooSlow         the body did not come in time
     │   └── UnsupportedMedia
     ├── NotAllowed          who asks may not
     │   ├── Unauthenticated
@@ -72,6 +73,12 @@ class TooLarge(BadInput):
     """More bytes than the limit."""
 
     code, title = "too-large", "The body is larger than the limit"
+
+
+class TooSlow(BadInput):
+    """The body did not come in time."""
+
+    code, title = "too-slow", "The body did not come in time"
 
 
 class UnsupportedMedia(BadInput):

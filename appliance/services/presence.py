@@ -6,6 +6,8 @@ from appliance.services.ports import Tills
 
 # A till that said nothing for this long is not counted as present.
 SEEN_S = 300.0
+# The box's own commands, when they ask the running daemon.
+CONSOLE = "console"
 
 
 class Presence:
@@ -31,6 +33,6 @@ class Presence:
         return till
 
     def count(self) -> int:
-        """How many paired tills asked for anything within the last five minutes."""
+        """How many paired tills asked for anything within the last five minutes; the box's own commands are none."""
         since_s = self._clock.monotonic() - SEEN_S
-        return sum(seen_s >= since_s for seen_s in self._seen_s.values())
+        return sum(seen_s >= since_s for till, seen_s in self._seen_s.items() if till != CONSOLE)

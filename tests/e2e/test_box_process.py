@@ -129,6 +129,19 @@ async def test_every_acked_sale_survives_ten_kills_in_the_middle_of_selling(tmp_
     assert json.loads(out)["sales"] >= len(acked)
 
 
+async def test_a_box_starts_and_sells_while_nobody_answers(tmp_path: Path) -> None:
+    async with enrolled(tmp_path) as (config, _):
+        pass  # head office is gone from here on
+
+    token = await paired(config)
+    async with running(config) as box, aiohttp.ClientSession() as session:
+        status, ack = await sell(session, box, token, a_sale_json())
+        assert status == 201
+        again = await sell(session, box, token, a_sale_json(sale_id=ack["sale_id"], ticket_number=2))
+        assert again[0] == 409
+        assert await box.end(signal.SIGTERM) == 0
+
+
 async def test_a_second_daemon_on_the_same_state_is_refused(tmp_path: Path) -> None:
     async with enrolled(tmp_path) as (config, _), running(config):
         code, _, err = await storebox("run", "--config", config)

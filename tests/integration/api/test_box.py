@@ -99,6 +99,19 @@ async def test_a_body_of_unknown_length_is_bounded_too(shop: Shop) -> None:
     assert (answer.status, answer.problem) == (413, "too-large")
 
 
+async def test_a_body_that_stalls_is_given_up(shop: Shop) -> None:
+    host, port = shop.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /v1/sales HTTP/1.1\r\nHost: box\r\nAuthorization: Bearer {shop.token}\r\n"
+    writer.write(head.encode() + b"Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{")
+
+    answer = await reader.read(500)
+
+    writer.close()
+    await writer.wait_closed()
+    assert b" 408 " in answer.splitlines()[0]
+
+
 async def test_a_sale_that_does_not_add_up_is_acked_with_its_flags(shop: Shop) -> None:
     answer = await shop.sell(msgspec.json.encode(a_sale(tenders=[Tender("cash", 1)])))
 
