@@ -19,7 +19,7 @@ COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 PYTEST_ARGS ?= -n 2
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check format bench lock clean
+.PHONY: help run test check format bench openapi lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,10 @@ format: $(VENV)/.installed  ## put the code into shape
 
 bench: $(VENV)/.installed  ## measure; figures depend on the machine
 	$(VENV)/bin/python -m bench $(ARGS)
+
+openapi: $(VENV)/.installed  ## write docs/openapi/box.json anew after a change of the box's API
+	$(VENV)/bin/python docs/openapi/print_box.py > docs/openapi/box.json.new
+	mv docs/openapi/box.json.new docs/openapi/box.json
 
 # dev.txt comes first and binds the other two, so that what is tested is what a box gets.
 # Compiled by the oldest Python that runs the code; an environment for each version shows that it fits all.
