@@ -1,0 +1,181 @@
+"""Tills that press: `python -m bench.client` reads a `Job` as JSON, loads a server, and prints an `Outcome` as JSON.
+
+Closed loop: every client sends its next request when the answer to the last is complete. The client is a bare
+protocol, since with two cores whatever it costs is missing to the server.
+"""
+
+import asyncio
+import itertools
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import cast
+
+import msgspec
+import uvloop
+
+from appliance.domain.catalogue import Article
+from appliance.domain.sale import Sale
+from bench.load import Job, Outcome, Till, outcome
+from bench.processes import Failed
+from bench.sales import fresh_ids, make_sales
+
+# Different baskets per till; what makes each sale new is its id.
+BASKETS = 8
+# Part of the asked time that runs before anything counts: connections, caches, the first checkpoint.
+WARM_UP = 0.2
+# A run goes on until something has been answered, but not beyond this.
+PATIENCE_S = 10.0
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_HEAD_END = b"\r\n\r\n"
+
+
+def sale_requests(till: Till, articles: Sequence[Article], rng: random.Random) -> Iterator[bytes]:
+    """POSTs of sales that no box has seen, for ever."""
+    ids = fresh_ids(rng)
+    frames = [_frame(till, sale) for sale in itertools.islice(make_sales(articles, till.name, rng), BASKETS)]
+    for before, after in itertools.cycle(frames):
+        yield b"%b%b%b" % (before, next(ids).encode(), after)
+
+
+def _frame(till: Till, sale: Sale) -> tuple[bytes, bytes]:
+    body = sale.encode()
+    head = (
+        f"POST /v1/sales HTTP/1.1\r\nHost: box\r\nAuthorization: Bearer {till.token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    before, _, after = body.partition(sale.sale_id.encode())
+    return head.encode() + before, after
+
+
+def lookup_requests(till: Till, articles: Sequence[Article], rng: random.Random) -> Iterator[bytes]:
+    """GETs of articles by their codes, for ever."""
+    codes = [article.gtins[0] for article in articles if article.gtins]
+    while True:
+        yield (
+            f"GET /v1/articles?gtin={rng.choice(codes)} HTTP/1.1\r\nHost: box\r\n"
+            f"Authorization: Bearer {till.token}\r\n\r\n"
+        ).encode()
+
+
+def answer_bytes(received: bytes) -> int | None:
+    """How long the answer that begins here is as a whole; None while its head is not complete."""
+    head_end = received.find(_HEAD_END)
+    if head_end < 0:
+        return None
+    length = _LENGTH.search(received, 0, head_end + len(_HEAD_END))
+    if length is None:
+        raise Failed(f"an answer without a length: {received[:200]!r}")
+    return head_end + len(_HEAD_END) + int(length[1])
+
+
+class Client(asyncio.Protocol):
+    """One connection that is never without a request."""
+
+    def __init__(
+        self,
+        requests: Iterator[bytes],
+        wanted: bytes,
+        told: Callable[[int], None],
+        failed: asyncio.Future[None],
+    ) -> None:
+        self._requests = requests
+        self._wanted = wanted
+        self._told = told
+        self._received = b""
+        self._sent_ns = 0
+        self._failed = failed
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        """Count a complete answer and send the next request."""
+        received = self._received + data if self._received else data
+        whole = answer_bytes(received)
+        if whole is None or len(received) < whole:
+            self._received = received
+            return
+        self._received = b""
+        if not received.startswith(self._wanted):
+            self.connection_lost(Failed(received[:1000].decode(errors="replace")))
+            return
+        self._told(time.perf_counter_ns() - self._sent_ns)
+        self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """A server that hangs up fails the run."""
+        if not self._failed.done():
+            self._failed.set_exception(error or Failed("the server closed the connection"))
+
+    def close(self) -> None:
+        """End."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _send(self) -> None:
+        request = next(self._requests)
+        self._sent_ns = time.perf_counter_ns()
+        assert self._transport is not None  # connected
+        self._transport.write(request)
+
+
+async def press(job: Job) -> Outcome:
+    """Load the server with all clients at once for the asked time."""
+    taken_ns: list[int] = []
+    make = lookup_requests if job.lookups else sale_requests
+    wanted = b"HTTP/1.1 200" if job.lookups else b"HTTP/1.1 201"
+    tills = itertools.cycle(job.tills)
+    # Made before anybody connects: what it costs must not fall into the time that counts.
+    streams = [
+        make(next(tills), job.articles, random.Random(job.seed * 1_000 + number))
+        for number in range(job.clients)
+    ]
+    first = [itertools.chain([next(stream)], stream) for stream in streams]
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    clients = [Client(stream, wanted, taken_ns.append, failed) for stream in first]
+    try:
+        for client in clients:
+            await asyncio.get_running_loop().create_connection(partial(_same, client), job.host, job.port)
+        await _unless_failed(failed, job.seconds * WARM_UP)
+        warmed_up, began = len(taken_ns), time.perf_counter()
+        await _unless_failed(failed, job.seconds)
+        while len(taken_ns) == warmed_up and time.perf_counter() - began < PATIENCE_S:
+            await _unless_failed(failed, job.seconds)
+        counted, seconds = taken_ns[warmed_up:], time.perf_counter() - began
+    finally:
+        failed.cancel()
+        for client in clients:
+            client.close()
+    if not counted:
+        raise Failed(f"no answer within {PATIENCE_S} s")
+    return outcome(counted, seconds, served=len(taken_ns))
+
+
+async def _unless_failed(failed: asyncio.Future[None], seconds: float) -> None:
+    await asyncio.wait([failed], timeout=seconds)
+    if failed.done():
+        failed.result()
+
+
+def _same(client: Client) -> Client:
+    return client
+
+
+def main() -> None:
+    """One job from standard input; the outcome goes to standard output."""
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        done = runner.run(press(job))
+    sys.stdout.buffer.write(msgspec.json.encode(done))
+
+
+if __name__ == "__main__":
+    main()
