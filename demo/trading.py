@@ -11,7 +11,6 @@ import gzip
 import heapq
 import io
 import itertools
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -20,11 +19,9 @@ from typing import cast
 
 import msgspec
 
-from appliance.domain.catalogue import Article
 from appliance.domain.gate import BUILT_IN
 from appliance.domain.money import times
 from appliance.domain.sale import LINES_MAX, SALE_BYTES_MAX, LineType
-from demo.shoppers import customers
 from till.script import Step
 from till.tickets import Basket, Item
 
@@ -98,12 +95,6 @@ def day_of(rows: Iterable[Columns]) -> Day:
     return Day(tickets, kept, unreadable, split)
 
 
-def made_up(articles: Sequence[Article], rng: random.Random, *, count: int) -> Day:
-    """A day of `count` tickets from a seed, for when there is no file; prices come from the catalogue."""
-    steps = itertools.islice(customers(articles, rng), count)
-    return Day([Ticket(step.after_s, step.basket) for step in steps if step.basket is not None])
-
-
 def faster(tickets: Sequence[Ticket], speed_up: float) -> list[Ticket]:
     """The same day with the time between tickets divided by `speed_up`."""
     return [Ticket(ticket.at_s / speed_up, ticket.basket) for ticket in tickets]
@@ -129,12 +120,6 @@ def sprinkle(script: Sequence[Step], *, every_s: float, first_s: float = 0.0) ->
     times_s = itertools.takewhile(lambda at_s: at_s <= end_s, itertools.count(first_s, every_s))
     asked = [_online_only(at_s, number) for number, at_s in enumerate(times_s)]
     return list(heapq.merge(script, asked, key=lambda step: step.after_s))
-
-
-def encode(script: Iterable[Step]) -> Iterator[bytes]:
-    """The lines of a script, each with its line feed."""
-    for step in script:
-        yield msgspec.json.encode(step) + b"\n"
 
 
 def _online_only(at_s: float, number: int) -> Step:
