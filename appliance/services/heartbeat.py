@@ -1,4 +1,4 @@
-"""Tell head office every 30 s how the box is, and hear what is new there.
+"""Tell head office every 30 s, and when the line changes, how the box is, and hear what is new there.
 
 Skipped while offline: there is nobody to tell, and how the line is, is the probe's business. A heartbeat that fails is
 not made up for; the next one says more.
@@ -16,6 +16,7 @@ from appliance.domain.link import LinkState
 from appliance.domain.statements import HEARTBEAT_TYPE, sign
 from appliance.domain.wire import Status
 from appliance.runtime.clock import Clock
+from appliance.runtime.pause import pause
 from appliance.services.gate import Gate
 from appliance.services.ports import Cloud, Host
 from appliance.services.wan import WanWatch
@@ -58,14 +59,17 @@ class Heartbeater:
         self._rng = rng
         self._nudge_catalogue = nudge_catalogue
         self._next_s = every_s
+        self._line_changed = asyncio.Event()
+        wan.listen(lambda _: self._line_changed.set())
 
     async def run(self) -> None:
-        """Send heartbeats for ever, the first one as soon as the line is there."""
+        """Send heartbeats for ever: one as soon as the line is there, one at each change of it, else by the clock."""
         while True:
             while self._wan.link.state is LinkState.OFFLINE:
                 await self._wan.changed()
+            self._line_changed.clear()
             await self.step()
-            await self._clock.sleep(self._next_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
+            await pause(self._clock, self._next_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD), self._line_changed)
 
     async def step(self) -> None:
         """One heartbeat, unless the box is offline; a cloud that cannot be reached or refuses is no error here."""

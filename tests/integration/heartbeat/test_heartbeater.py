@@ -133,6 +133,14 @@ async def test_the_first_heartbeat_goes_out_as_soon_as_the_line_is_there(box: Bo
     assert box.cloud.heartbeats[0].cause == "proving"
 
 
+async def test_a_change_of_the_line_is_told_at_once(box: Box) -> None:
+    async with box.beating():
+        await box.go_online()
+        await box.clock.run_until(lambda: len(box.cloud.heartbeats) == 2, within_s=0.1)
+
+    assert [beat.link for beat in box.cloud.heartbeats] == ["degraded", "online"]
+
+
 async def test_heartbeats_come_every_thirty_seconds_or_so(box: Box) -> None:
     await box.go_online()
     sent: list[float] = []
