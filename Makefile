@@ -19,7 +19,7 @@ COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 PYTEST_ARGS ?= -n 2
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check format bench openapi lock clean
+.PHONY: help run test check format bench powercut simulate openapi lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,12 @@ format: $(VENV)/.installed  ## put the code into shape
 
 bench: $(VENV)/.installed  ## measure; figures depend on the machine
 	$(VENV)/bin/python -m bench $(ARGS)
+
+powercut: $(VENV)/.installed  ## cut the power of the journal's disk at every moment; needs root and fuse3
+	$(VENV)/bin/python -m campaigns.powercut $(ARGS)
+
+simulate: $(VENV)/.installed  ## a whole shop in virtual time, from many seeds: make simulate ARGS="--seeds 2000"
+	$(VENV)/bin/python -m campaigns.simulation $(ARGS)
 
 openapi: $(VENV)/.installed  ## write docs/openapi/box.json anew after a change of the box's API
 	$(VENV)/bin/python docs/openapi/print_box.py > docs/openapi/box.json.new

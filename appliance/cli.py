@@ -5,31 +5,27 @@ Exit codes: 0 fine, 1 unhealthy or failed, 2 misuse or a configuration that cann
 
 import argparse
 import asyncio
-import http.client
 import random
 import sys
 from pathlib import Path
 
 import msgspec
 
-from appliance import __version__
+from appliance import __version__, cli_journal
 from appliance.config import Config, load_config
-from appliance.domain.dsse import spki_fingerprint
-from appliance.domain.errors import CloudError, ConfigError, StoreboxError
-from appliance.domain.identity import box_id
+from appliance.domain.errors import ConfigError, StoreboxError
 from appliance.domain.wire import Status
 from appliance.gateways.cloud import enrol
+from appliance.gateways.daemon import ask_daemon
 from appliance.gateways.identity import Identity
 from appliance.gateways.tills import TillBook
 from appliance.runtime.clock import SystemClock
 from appliance.runtime.files import sole_owner, write_whole
-from appliance.runtime.keyfile import read_public_pem
 from appliance.runtime.logs import log_to_stderr
 from appliance.runtime.notify import notify
 from appliance.runtime.process import run_daemon
 from appliance.services.presence import CONSOLE
-from appliance.services.verification import verify_journal
-from appliance.wiring import files_in, open_box
+from appliance.wiring import files_in, new_epoch, open_box
 
 FINE, FAILED, MISUSE = 0, 1, 2
 
@@ -84,10 +80,20 @@ def pair(options: argparse.Namespace) -> int:
     return FINE
 
 
+def open_new_epoch(options: argparse.Namespace) -> int:
+    """Begin a new epoch of the journal: the repair of a rolled-back or cloned card."""
+    config = _configured(options)
+    if not options.reason.strip():
+        raise ConfigError("--reason: say why, for those who read the journal later")
+    before, now = asyncio.run(new_epoch(config, SystemClock(), options.reason))
+    print(f"epoch {now.epoch} is open; epoch {before.epoch} ends here at seq {before.seq}")
+    return FINE
+
+
 def status(options: argparse.Namespace) -> int:
     """Print what the running box says of itself; 1 when it does not answer or has an issue."""
-    config = _configured(options)
-    body = _ask_daemon(config)
+    files = files_in(_configured(options))
+    body = ask_daemon(files.url, files.console_token, "GET", "/v1/status")
     view = msgspec.json.decode(body, type=Status)
     if options.json:
         print(body.decode())
@@ -108,53 +114,10 @@ def check(options: argparse.Namespace) -> int:
     return FINE
 
 
-def verify(options: argparse.Namespace) -> int:
-    """Walk a journal and name the first fault; 1 when there is one."""
-    if options.journal:
-        if not options.key:
-            raise ConfigError("--journal needs --key: the box's public key")
-        journal, key = options.journal, read_public_pem(options.key.read_text())
-    else:
-        config = _configured(options)
-        journal, key = files_in(config).journal, Identity(config.state).signer.public_key
-    if not journal.exists():
-        raise ConfigError(f"{journal}: no such file")
-    keys = {spki_fingerprint(key): key}
-    finding = verify_journal(journal, box_id(key), keys, _progress if sys.stderr.isatty() else _quiet)
-    if options.json:
-        print(msgspec.json.encode(finding).decode())
-    else:
-        print(
-            f"{finding.events} events in {finding.epochs} epochs, {finding.heads} signed heads, {finding.sales} sales"
-        )
-        if fault := finding.fault:
-            print(f"FAULT at {fault.epoch}/{fault.seq}: {fault.code}: {fault.detail}")
-    return FAILED if finding.fault else FINE
-
-
 def _configured(options: argparse.Namespace) -> Config:
     config = load_config(options.config)
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     return config
-
-
-def _ask_daemon(config: Config) -> bytes:
-    files = files_in(config)
-    try:
-        host, _, port = files.url.read_text().removeprefix("http://").rpartition(":")
-        token = files.console_token.read_text()
-    except FileNotFoundError as error:
-        raise ConfigError("the box has never run with this state directory") from error
-    connection = http.client.HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, int(port), timeout=5)  # noqa: S104
-    try:
-        connection.request("GET", "/v1/status", headers={"Authorization": f"Bearer {token}"})
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise CloudError(f"the box answered {response.status}")
-    return body
 
 
 def _print_table(view: Status) -> None:
@@ -166,18 +129,11 @@ def _print_table(view: Status) -> None:
         "cloud": f"has up to seq {journal.synced_seq}; {journal.backlog} wait, oldest {journal.oldest_waiting_s:.0f} s",
         "catalogue": f"version {view.catalogue_version}, {view.articles} articles, {view.catalogue_age_s:.0f} s old",
         "tills": f"{view.tills_seen} seen, {view.sales_accepted} sales accepted since start",
+        "flags": ", ".join(f"{flag} {count}" for flag, count in sorted(view.flags.items())) or "none",
         "issues": ", ".join(view.issues) or "none",
     }
     for name, text in rows.items():
         print(f"{name:<10} {text}")
-
-
-def _progress(events: int) -> None:
-    print(f"\r{events} events", end="", file=sys.stderr, flush=True)
-
-
-def _quiet(events: int) -> None:
-    """Nobody watches."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -207,6 +163,14 @@ def _parser() -> argparse.ArgumentParser:
     pair_command.add_argument("--till", required=True, metavar="ID", help="the till's id, as in its sales")
     pair_command.set_defaults(command=pair)
 
+    epoch_command = commands.add_parser("epoch", help="the epochs of the journal")
+    epoch_actions = epoch_command.add_subparsers(required=True, metavar="ACTION")
+    epoch_new = epoch_actions.add_parser(
+        "new", parents=[configured], help="begin a new epoch: the repair of a rolled-back or cloned card"
+    )
+    epoch_new.add_argument("--reason", required=True, metavar="TEXT", help="why, for the journal")
+    epoch_new.set_defaults(command=open_new_epoch)
+
     status_command = commands.add_parser(
         "status", parents=[configured], help="what the running box says of itself"
     )
@@ -218,17 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check_command.set_defaults(command=check)
 
-    verify_command = commands.add_parser(
-        "verify", parents=[configured], help="walk a journal, name its first fault"
-    )
-    verify_command.add_argument(
-        "--journal", type=Path, metavar="FILE", help="another journal than the box's own"
-    )
-    verify_command.add_argument(
-        "--key", type=Path, metavar="PEM", help="the public key of the box that wrote it"
-    )
-    verify_command.add_argument("--json", action="store_true")
-    verify_command.set_defaults(command=verify)
+    cli_journal.add_commands(commands, configured)
     return parser
 
 

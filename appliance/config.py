@@ -35,6 +35,20 @@ class Cloud(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str = ""
 
 
+class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long events stay on the box once the cloud has receipted them, for look-ups and reprints."""
+
+    keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 35
+
+
+class Disk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Room on the card, in MiB: kept for the worst day, and left free by sales and by downloads."""
+
+    ballast_mib: Annotated[int, Meta(ge=0, le=65_536)] = 64
+    floor_mib: Annotated[int, Meta(ge=1, le=65_536)] = 32
+    download_floor_mib: Annotated[int, Meta(ge=1, le=65_536)] = 128
+
+
 class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the journal goes to the cloud."""
 
@@ -61,6 +75,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lan: Lan = Lan()
     mdns: Mdns = Mdns()
     cloud: Cloud = Cloud()
+    journal: Journal = Journal()
+    disk: Disk = Disk()
     drain: Drain = Drain()
     mirror: Mirror = Mirror()
     heartbeat: Heartbeat = Heartbeat()

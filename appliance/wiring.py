@@ -18,18 +18,23 @@ from appliance import __version__
 from appliance.api.app import make_app
 from appliance.config import Config
 from appliance.domain.errors import CannotAccept
-from appliance.domain.wire import Hello
+from appliance.domain.event import Position
+from appliance.domain.wire import ExportNote, Hello
 from appliance.gateways.cloud import open_cloud
 from appliance.gateways.host import MachineHost
 from appliance.gateways.identity import Enrolment, Identity
 from appliance.gateways.mdns import Announcer, Profile
 from appliance.gateways.tills import TillBook
+from appliance.runtime.ballast import Ballast
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import read_only_uri
 from appliance.runtime.files import sole_owner, write_whole
 from appliance.runtime.keyfile import public_pem
 from appliance.runtime.serving import listening
 from appliance.runtime.supervision import Service, supervised
+from appliance.services.clockwatch import ClockWatch
+from appliance.services.damage import end_when_damaged
+from appliance.services.disk import DiskWatch, Floors, make_room_to_start
 from appliance.services.drain import Drain
 from appliance.services.feed import Feed
 from appliance.services.gate import Gate
@@ -39,15 +44,21 @@ from appliance.services.modes import ModeTeller
 from appliance.services.operations import Operations
 from appliance.services.presence import CONSOLE, Presence
 from appliance.services.report import Report
+from appliance.services.retention import Retention
 from appliance.services.selling import Selling
 from appliance.services.wan import WanWatch
+from appliance.services.witness import Witness, open_epoch
 from appliance.storage.commit import Sealer
+from appliance.storage.headfile import HeadFile
 from appliance.storage.journal import Journal, open_journal
 from appliance.storage.mirror import Mirror, open_mirror
 from appliance.storage.outgoing import Outgoing, open_outgoing
 from appliance.storage.policies import Policies
+from appliance.storage.set_aside import open_or_set_aside
 
 log = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
 
 
 class Files(NamedTuple):
@@ -55,6 +66,8 @@ class Files(NamedTuple):
 
     lock: Path
     journal: Path
+    head: Path
+    ballast: Path
     mirror: Path
     incoming: Path
     tills: Path
@@ -68,6 +81,8 @@ def files_in(config: Config) -> Files:
     return Files(
         lock=state / "lock",
         journal=state / "journal.db",
+        head=state / "head",
+        ballast=state / "ballast",
         mirror=state / "mirror.db",
         incoming=state / "catalogue.incoming",
         tills=state / "tills.json",
@@ -93,8 +108,16 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
     files = files_in(config)
     async with AsyncExitStack() as stack:
         stack.enter_context(sole_owner(files.lock))
+        floors = Floors(config.disk.download_floor_mib * MIB, config.disk.floor_mib * MIB)
+        ballast = Ballast(files.ballast, config.disk.ballast_mib * MIB)
+        await asyncio.to_thread(make_room_to_start, ballast, floors)
         identity, enrolment, tills = await asyncio.to_thread(_read_state, config.state, files)
-        stores = await _open_stores(stack, files, Sealer(identity.box, identity.signer, clock))
+        head_file = HeadFile(files.head, identity.signer)
+        stores = await _open_stores(stack, files, Sealer(identity.box, identity.signer, clock), head_file)
+        witness = Witness(stores.journal, head_file)
+        await witness.look()
+        disk = DiskWatch(stores.journal, files.journal, ballast, floors, clock)
+        await disk.look()
         feed, wan = Feed(), WanWatch(clock, rng)
         cloud = await stack.enter_async_context(
             open_cloud(
@@ -112,7 +135,15 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
 
         operations = Operations(gate, cloud, stores.journal)
         keeper = MirrorKeeper(
-            stores.mirror, cloud, feed, stores.journal, clock, rng, files.incoming, config.mirror.poll_s
+            stores.mirror,
+            cloud,
+            feed,
+            stores.journal,
+            clock,
+            rng,
+            files.incoming,
+            config.mirror.poll_s,
+            disk.admit_download,
         )
         drain = Drain(
             stores.journal,
@@ -125,7 +156,9 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
             rng,
             batch_events=config.drain.batch_events,
             retry_cap_s=config.drain.retry_cap_s,
+            rolled_back=witness.rolled_back,
         )
+        retention = Retention(stores.journal, clock, config.journal.keep_days)
         report = Report(
             box=identity.box,
             shop=enrolment.answer.shop,
@@ -133,7 +166,7 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
             started_s=clock.monotonic(),
             clock=clock,
             journal=stores.journal,
-            selling=Selling(stores.journal, gate, operations, identity.box),
+            selling=Selling(stores.journal, gate, operations, identity.box, stores.mirror.prices, disk.admit),
             operations=operations,
             drain=drain,
             wan=wan,
@@ -141,6 +174,9 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
             mirror=stores.mirror,
             keeper=keeper,
             presence=Presence(tills, clock),
+            witness=witness,
+            disk=disk,
+            retention=retention,
         )
         heartbeater = Heartbeater(
             cloud,
@@ -156,11 +192,16 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
         )
         hello = _hello(identity, enrolment)
         await stores.journal.record("started", {"software": __version__, "sqlite": sqlite3.sqlite_version})
-        stack.push_async_callback(_record_stop, stores.journal)
+        stack.push_async_callback(_record_stop, stores.journal, witness)
         services = (
             Service("wan", partial(wan.run, cloud.probe)),
             Service("modes", ModeTeller(wan, feed, stores.journal).run),
             Service("drain", drain.run),
+            Service("witness", witness.run),
+            Service("disk", disk.run),
+            Service("clock", ClockWatch(clock, stores.journal).run),
+            Service("damage", partial(end_when_damaged, stores.journal, files.journal)),
+            Service("retention", retention.run),
             Service("mirror", keeper.run),
             Service("heartbeat", heartbeater.run),
         )
@@ -177,6 +218,29 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
         yield f"http://{config.lan.host}:{port}"
 
 
+async def new_epoch(config: Config, clock: Clock, reason: str) -> tuple[Position, Position]:
+    """Open another epoch in the journal of a box that is not running; where the one before ended, and the new end.
+
+    Raises ConfigError (not enrolled, another process runs here), StorageFault, ChainFault.
+    """
+    files = files_in(config)
+    with sole_owner(files.lock):
+        identity = await asyncio.to_thread(Identity, config.state)
+        async with open_journal(files.journal, Sealer(identity.box, identity.signer, clock)) as journal:
+            before = journal.end
+            await open_epoch(journal, HeadFile(files.head, identity.signer), reason)
+            return before, journal.end
+
+
+async def record_export(config: Config, clock: Clock, note: ExportNote) -> None:
+    """Record an export in the journal of a box that is not running. Raises as `new_epoch`, and CannotAccept."""
+    files = files_in(config)
+    with sole_owner(files.lock):
+        identity = await asyncio.to_thread(Identity, config.state)
+        async with open_journal(files.journal, Sealer(identity.box, identity.signer, clock)) as journal:
+            await journal.record("exported", note)
+
+
 def _read_state(state: Path, files: Files) -> tuple[Identity, Enrolment, TillBook]:
     identity, tills = Identity(state), TillBook(files.tills)
     enrolment = identity.enrolment()
@@ -184,9 +248,9 @@ def _read_state(state: Path, files: Files) -> tuple[Identity, Enrolment, TillBoo
     return identity, enrolment, tills
 
 
-async def _open_stores(stack: AsyncExitStack, files: Files, sealer: Sealer) -> Stores:
+async def _open_stores(stack: AsyncExitStack, files: Files, sealer: Sealer, head_file: HeadFile) -> Stores:
     return Stores(
-        journal=await stack.enter_async_context(open_journal(files.journal, sealer)),
+        journal=await stack.enter_async_context(open_or_set_aside(files.journal, sealer, head_file)),
         outgoing=await stack.enter_async_context(open_outgoing(read_only_uri(files.journal))),
         mirror=await stack.enter_async_context(open_mirror(files.mirror)),
     )
@@ -203,8 +267,9 @@ def _hello(identity: Identity, enrolment: Enrolment) -> Hello:
     )
 
 
-async def _record_stop(journal: Journal) -> None:
+async def _record_stop(journal: Journal, witness: Witness) -> None:
     try:
         await journal.record("stopped", {})
+        await witness.keep()
     except CannotAccept as error:
         log.error("box.stop_unrecorded", extra={"why": str(error)})

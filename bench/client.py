@@ -19,9 +19,10 @@ import uvloop
 
 from appliance.domain.catalogue import Article
 from appliance.domain.sale import Sale
+from appliance.runtime.clock import rfc3339
 from bench.load import Job, Outcome, Till, outcome
 from bench.processes import Failed
-from bench.sales import fresh_ids, make_sales
+from bench.sales import OPENING, fresh_ids, make_sales
 
 # Different baskets per till; what makes each sale new is its id.
 BASKETS = 8
@@ -35,21 +36,31 @@ _HEAD_END = b"\r\n\r\n"
 
 
 def sale_requests(till: Till, articles: Sequence[Article], rng: random.Random) -> Iterator[bytes]:
-    """POSTs of sales that no box has seen, for ever."""
-    ids = fresh_ids(rng)
-    frames = [_frame(till, sale) for sale in itertools.islice(make_sales(articles, till.name, rng), BASKETS)]
-    for before, after in itertools.cycle(frames):
-        yield b"%b%b%b" % (before, next(ids).encode(), after)
+    """POSTs of sales that no box has seen and none would flag, for ever: ids and ticket numbers count on."""
+    ids, first = (
+        fresh_ids(rng),
+        time.time_ns() // 100_000,
+    )  # ahead of each earlier run's, up to 10,000 sales/s
+    frames = [
+        _frame(till, sale, first) for sale in itertools.islice(make_sales(articles, till.name, rng), BASKETS)
+    ]
+    for number, (head, between, after) in enumerate(itertools.cycle(frames), first):
+        yield b"%b%b%b%d%b" % (head, next(ids).encode(), between, number, after)
 
 
-def _frame(till: Till, sale: Sale) -> tuple[bytes, bytes]:
-    body = sale.encode()
+def _frame(till: Till, sale: Sale, ticket_number: int) -> tuple[bytes, bytes, bytes]:
+    """A request around its sale id and its ticket number. All baskets end at one time: a clock never goes back."""
+    at = rfc3339(OPENING)
+    body = msgspec.structs.replace(
+        sale, ticket_number=ticket_number, business_date=at[:10], started_at=at, ended_at=at
+    ).encode()
     head = (
         f"POST /v1/sales HTTP/1.1\r\nHost: box\r\nAuthorization: Bearer {till.token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    before, _, after = body.partition(sale.sale_id.encode())
-    return head.encode() + before, after
+    before, _, rest = body.partition(sale.sale_id.encode())
+    between, _, after = rest.partition(str(ticket_number).encode())
+    return head.encode() + before, between, after
 
 
 def lookup_requests(till: Till, articles: Sequence[Article], rng: random.Random) -> Iterator[bytes]:

@@ -65,7 +65,7 @@ class Box:
         """Write the configuration: any free port, loopback, and this cloud."""
         self.config_file.write_text(
             f'state = "{self.folder / "state"}"\n[lan]\nhost = "127.0.0.1"\nport = 0\n'
-            f'[mdns]\ninterfaces = ["127.0.0.1"]\n[cloud]\nurl = "{cloud}"\n'
+            f'[mdns]\ninterfaces = ["127.0.0.1"]\n[disk]\nballast_mib = 1\n[cloud]\nurl = "{cloud}"\n'
         )
 
     @property

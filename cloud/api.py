@@ -33,6 +33,7 @@ from cloud.fleet import FleetDesk
 from cloud.ingest import Ingest
 from cloud.operations import OperationDesk
 from cloud.policy import PolicyDesk
+from cloud.rescue import RescueDesk
 from cloud.selling import SaleDesk
 
 PROBE_BYTES_MAX = 1024
@@ -53,6 +54,7 @@ class Parts:
     clock: Clock
     door: Door
     ingest: Ingest
+    rescue: RescueDesk
     enrolment: Enrolment
     shelf: Shelf
     policy: PolicyDesk
@@ -72,6 +74,7 @@ def make_app(parts: Parts) -> web.Application:
     app.on_response_prepare.append(offer_basic)
     aiohttp_jinja2.setup(app, loader=_TEMPLATES, autoescape=True, auto_reload=False)
     box, seller, head_office = only("box"), only("box", "till"), only("head-office")
+    rescuer = only("box", "head-office")
     app.add_routes(
         [
             web.post("/v1/enrol", post_enrolment),
@@ -80,6 +83,8 @@ def make_app(parts: Parts) -> web.Application:
             web.post("/v1/boxes/{box}/heartbeat", box(post_heartbeat)),
             web.post("/v1/boxes/{box}/operations/{operation}", box(post_operation)),
             web.get("/v1/policy", box(get_policy)),
+            web.get("/v1/rescue/{rescued}", rescuer(get_rescue)),
+            web.post("/v1/rescue/{rescued}/events", rescuer(post_rescued)),
             web.get("/v1/catalogue/snapshot", seller(get_snapshot)),
             web.get("/v1/catalogue/changes", seller(get_changes)),
             web.post("/v1/sales", only("till")(post_sale)),
@@ -131,6 +136,17 @@ async def post_heartbeat(request: web.Request, caller: Caller) -> web.Response:
     envelope = await read_body(request, ENVELOPE_MEDIA, ENVELOPE_BYTES_MAX)
     keys = await keys_of(parts.database, caller.name)
     return json_answer(await parts.fleet.hear(caller.name, keys, envelope))
+
+
+async def get_rescue(request: web.Request, caller: Caller) -> web.Response:
+    """GET /v1/rescue/{rescued}: what head office knows of a dead box."""
+    return json_answer(await request.app[PARTS].rescue.look(caller, request.match_info["rescued"]))
+
+
+async def post_rescued(request: web.Request, caller: Caller) -> web.Response:
+    """POST /v1/rescue/{rescued}/events: a batch off a dead box's card."""
+    body = await read_body(request, BATCH_MEDIA, BATCH_BYTES_MAX)
+    return json_answer(await request.app[PARTS].rescue.take(caller, request.match_info["rescued"], body))
 
 
 async def get_policy(request: web.Request, _caller: Caller) -> web.Response:

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
+from appliance.domain import digest
 from appliance.domain.errors import BadInput, Malformed, TooLarge, UnsupportedMedia
 
 Parsed = TypeVar("Parsed")
@@ -18,7 +19,10 @@ NUMBER_MAX = 2**53 - 1
 
 
 async def read_body(request: web.Request, media: str, bytes_max: int) -> bytes:
-    """The body, when it is of this media type. Raises UnsupportedMedia (also when it is compressed), TooLarge."""
+    """The body, when it is of this media type.
+
+    Raises UnsupportedMedia (also when it is compressed), TooLarge, Altered.
+    """
     if request.content_type != media:
         raise UnsupportedMedia(f"send {media}, not {request.content_type}")
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
@@ -28,6 +32,7 @@ async def read_body(request: web.Request, media: str, bytes_max: int) -> bytes:
     body = await request.read()  # the application's client_max_size bounds a body of unknown length
     if len(body) > bytes_max:
         raise TooLarge(f"at most {bytes_max} bytes")
+    digest.check_digest(request.headers.get(digest.HEADER), body)
     return body
 
 

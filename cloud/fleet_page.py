@@ -21,6 +21,7 @@ class Row(msgspec.Struct, frozen=True):
     grade_word: str
     reason: str
     exceptions: str
+    flags: str
     line: str
     line_state: str
     cause: str
@@ -70,6 +71,7 @@ def _row(box: BoxHealth, language: Language) -> Row:
         grade_word=labels[box.verdict.grade.value],
         reason=words.REASONS[language].get(box.verdict.reason, box.verdict.reason),
         exceptions=_exceptions(box.exceptions, labels),
+        flags=_flags(beat, language),
         line=labels.get(beat.link, beat.link) if beat else "",
         line_state=beat.link if beat and beat.link in ("online", "degraded", "offline") else "unknown",
         cause=words.CAUSES[language].get(beat.cause, "") if beat else "",
@@ -91,6 +93,13 @@ def _exceptions(count: int, labels: dict[str, str]) -> str:
     if count == 0:
         return ""
     return labels["exceptions_one"] if count == 1 else labels["exceptions_many"].format(count=count)
+
+
+def _flags(beat: Heartbeat | None, language: Language) -> str:
+    """What the box flagged since it started, the most frequent first."""
+    counted = sorted(beat.flags.items(), key=lambda item: (-item[1], item[0])) if beat else []
+    named = [f"{words.FLAGS[language].get(flag, flag)} ({count})" for flag, count in counted if count]
+    return words.LABELS[language]["flags"].format(flags=", ".join(named)) if named else ""
 
 
 def _oldest(beat: Heartbeat | None, language: Language) -> str:

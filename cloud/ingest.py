@@ -49,7 +49,7 @@ def decide(stored: Position, hashes: Mapping[int, bytes], events: list[Sealed], 
     end = Position(stored.epoch, first.seq - 1, before)
     for sealed in events:
         end = event.follow(end, sealed, box=box)
-        if sealed.link.seq <= stored.seq and hashes[sealed.link.seq] != sealed.hash:
+        if sealed.link.seq <= stored.seq and hashes.get(sealed.link.seq) != sealed.hash:
             raise Fork(
                 f"seq {sealed.link.seq} of epoch {stored.epoch} is stored with another hash",
                 epoch=stored.epoch,
@@ -90,10 +90,10 @@ class Ingest:
         examined = await asyncio.to_thread(examine, body, keys, box=box)
         try:
             stored, added = await self._database.transaction(
-                _store, box, examined, rfc3339(self._clock.wall())
+                store, box, examined, rfc3339(self._clock.wall())
             )
         except (Fork, Gap) as fault:
-            await self._write_down(box, examined.head, fault)
+            await self.write_down(box, examined.head, fault)
             raise
         log.info("batch.stored", extra={"box": box, "epoch": stored.epoch, "seq": stored.seq, "added": added})
         receipt = Receipt(
@@ -106,7 +106,8 @@ class Ingest:
         )
         return statements.sign(self._signer, RECEIPT_TYPE, receipt)
 
-    async def _write_down(self, box: str, head: Head, fault: ChainFault) -> None:
+    async def write_down(self, box: str, head: Head, fault: ChainFault) -> None:
+        """Note a fork or a gap for head office to see, once for each broken place."""
         log.error(
             "batch.refused", extra={"box": box, "epoch": head.epoch, "seq": head.seq, "code": fault.code}
         )
@@ -123,7 +124,7 @@ class Ingest:
         await self._database.transaction(store_exceptions.add, [note])
 
 
-async def _store(connection: AsyncConnection, box: str, examined: Examined, at: str) -> tuple[Position, int]:
+async def store(connection: AsyncConnection, box: str, examined: Examined, at: str) -> tuple[Position, int]:
     """One transaction: the books as they are, the decision, the events and what they mean."""
     events = examined.events
     first, last = events[0].link.seq, examined.head.seq
@@ -135,10 +136,16 @@ async def _store(connection: AsyncConnection, box: str, examined: Examined, at: 
         return stored, 0
     end = examined.head.position
     await store_events.append(connection, box, fresh, end)
-    readings = examined.readings[len(events) - len(fresh) :]
+    await keep_meaning(connection, box, fresh, examined.readings[len(events) - len(fresh) :], at)
+    return end, len(fresh)
+
+
+async def keep_meaning(
+    connection: AsyncConnection, box: str, fresh: list[Sealed], readings: list[Reading], at: str
+) -> None:
+    """What new events mean to the back office: their sales into the books, the rest as notes."""
     known = await store_sales.digests(connection, [r.sale.sale_id for r in readings if r.sale is not None])
     found = projection.project(box, fresh, readings, known, at=at)
     await store_sales.add(connection, found.sales)
     await store_sales.count_copies(connection, found.copies)
     await store_exceptions.add(connection, found.notes)
-    return end, len(fresh)

@@ -5,9 +5,9 @@ import logging
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from appliance.domain import sale
 from appliance.domain.canonical import canonical
 from appliance.domain.errors import SaleConflict, WrongTill
+from appliance.domain.flags import flags
 from appliance.domain.sale import Sale
 from appliance.domain.wire import CloudSaleAnswer
 from appliance.runtime.clock import Clock, rfc3339
@@ -44,7 +44,7 @@ class SaleDesk:
         row = SaleRow.of(
             content,
             sale_digest(content),
-            flags=canonical(sale.flags(content)).decode(),
+            flags=canonical(flags(content)).decode(),
             via="till",
             stored_at=rfc3339(self._clock.wall()),
             body=content.encode(),

@@ -77,6 +77,12 @@ async def put_box(connection: AsyncConnection, name: str, number: str, public_ke
         await connection.execute(insert(box), row)
 
 
+async def shop_of(connection: AsyncConnection, name: str) -> str | None:
+    """The shop that a box is of."""
+    found: str | None = await connection.scalar(select(box.c.shop).where(box.c.box == name))
+    return found
+
+
 async def public_key(connection: AsyncConnection, name: str) -> str | None:
     """The PEM of the key that a box enrolled with."""
     found: str | None = await connection.scalar(select(box.c.public_key).where(box.c.box == name))

@@ -88,6 +88,17 @@ event = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+# Rescued from a card behind events that could not be read: proven by a signed head, but in no whole chain.
+loose_event = Table(
+    "loose_event",
+    metadata,
+    Column("box", Text, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("hash", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
 # One row per sale id, for ever, whichever ways it came. `body` is there when the till brought it; else the
 # sale stands in the event at (box, epoch, seq).
 sale = Table(

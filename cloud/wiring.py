@@ -21,6 +21,7 @@ from cloud.ingest import Ingest
 from cloud.migrate import migrate
 from cloud.operations import OperationDesk
 from cloud.policy import PolicyDesk
+from cloud.rescue import RescueDesk
 from cloud.selling import SaleDesk
 
 
@@ -62,12 +63,14 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[int]:
         office = await stack.enter_async_context(open_office(settings, clock, settled=True))
         shelf = Shelf(office.database, settings.transfers)
         await shelf.clear()
+        ingest = Ingest(office.database, office.signer, clock)
         parts = Parts(
             database=office.database,
             signer=office.signer,
             clock=clock,
             door=Door(office.database, token_digest(office.token)),
-            ingest=Ingest(office.database, office.signer, clock),
+            ingest=ingest,
+            rescue=RescueDesk(office.database, ingest, clock),
             enrolment=office.enrolment,
             shelf=shelf,
             policy=office.policy,

@@ -21,6 +21,7 @@ LABELS: dict[Language, dict[str, str]] = {
         "epoch": "époque {epoch}",
         "exceptions_one": "1 exception à traiter",
         "exceptions_many": "{count} exceptions à traiter",
+        "flags": "Ventes signalées\N{NO-BREAK SPACE}: {flags}",
         "ago": "il y a {age}",
         "never": "jamais",
         "nothing": "rien",
@@ -54,6 +55,7 @@ LABELS: dict[Language, dict[str, str]] = {
         "epoch": "epoch {epoch}",
         "exceptions_one": "1 exception to look at",
         "exceptions_many": "{count} exceptions to look at",
+        "flags": "Flagged sales: {flags}",
         "ago": "{age} ago",
         "never": "never",
         "nothing": "nothing",
@@ -88,9 +90,12 @@ REASONS: dict[Language, dict[str, str]] = {
         "all-well": "rien à signaler",
         "storage-fault": "panne de stockage\N{NO-BREAK SPACE}: plus aucune vente acceptée",
         "drain-stopped-fork": "deux suites différentes du même journal\N{NO-BREAK SPACE}: envois arrêtés",
+        "rolled-back": "carte restaurée ou clonée\N{NO-BREAK SPACE}: envois arrêtés",
+        "disk-full": "le disque est plein\N{NO-BREAK SPACE}: plus aucune vente acceptée",
         "drain-stopped-gap": "il manque des événements au siège\N{NO-BREAK SPACE}: envois arrêtés",
         "drain-stopped-bad-signature": "une signature n’est pas valable\N{NO-BREAK SPACE}: envois arrêtés",
         "drain-stopped-cloud-refused": "le siège refuse les envois",
+        "retention-stopped": "le journal est abîmé\N{NO-BREAK SPACE}: rien n’en est plus effacé",
     },
     "en": {
         "never-seen": "has not said anything yet",
@@ -104,9 +109,12 @@ REASONS: dict[Language, dict[str, str]] = {
         "all-well": "nothing to report",
         "storage-fault": "storage failed: no more sales are accepted",
         "drain-stopped-fork": "two different continuations of one journal: sending has stopped",
+        "rolled-back": "the card was restored or cloned: sending has stopped",
+        "disk-full": "the disk is full: no more sales are accepted",
         "drain-stopped-gap": "head office lacks events: sending has stopped",
         "drain-stopped-bad-signature": "a signature does not hold: sending has stopped",
         "drain-stopped-cloud-refused": "head office refuses what the box sends",
+        "retention-stopped": "the journal is damaged: nothing is freed from it any more",
     },
 }
 
@@ -140,6 +148,36 @@ CAUSES: dict[Language, dict[str, str]] = {
         "clock": "wrong clock",
         "cloud-down": "head office is down",
         "refused": "refused by head office",
+    },
+}
+
+# By the flag of a sale (appliance/domain/flags.py); an unknown one stands for itself.
+FLAGS: dict[Language, dict[str, str]] = {
+    "fr": {
+        "line-gross": "montant d’une ligne faux",
+        "line-net": "hors taxe d’une ligne faux",
+        "total-lines": "total des lignes faux",
+        "total-tenders": "total des paiements faux",
+        "vat-totals": "totaux de TVA faux",
+        "unknown-article": "article inconnu",
+        "price-mismatch": "prix différent du catalogue",
+        "business-date": "jour de vente douteux",
+        "clock-back": "horloge de caisse reculée",
+        "ticket-number-reused": "numéro de ticket utilisé deux fois",
+        "ticket-gap": "numéros de ticket manquants",
+    },
+    "en": {
+        "line-gross": "wrong line amount",
+        "line-net": "wrong line net",
+        "total-lines": "lines do not make the total",
+        "total-tenders": "payments do not make the total",
+        "vat-totals": "wrong VAT totals",
+        "unknown-article": "unknown article",
+        "price-mismatch": "price not in the catalogue",
+        "business-date": "doubtful business date",
+        "clock-back": "till clock went back",
+        "ticket-number-reused": "ticket number used twice",
+        "ticket-gap": "ticket numbers missing",
     },
 }
 

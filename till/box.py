@@ -76,7 +76,10 @@ class Box:
     async def operation(self, name: str, request: OperationRequest) -> OperationAnswer:
         """Ask for an online-only operation through the box."""
         answer = await self._peer.post(f"/v1/operations/{name}", canonical(request))
-        return _parse(self._peer, answer, OperationAnswer)
+        told = _parse(self._peer, answer, OperationAnswer)
+        if told.operation_id != request.operation_id:
+            raise self._peer.not_our_words("an answer about another operation_id")
+        return told
 
     async def status(self) -> Status:
         """How the box is; needs a token that it knows."""
@@ -133,7 +136,7 @@ async def _views(peer: Peer, chunks: AsyncIterator[bytes]) -> AsyncIterator[View
             for message in parser.feed(chunk):
                 if (view := _view(message)) is not None:
                     yield view
-        except (Malformed, msgspec.DecodeError) as error:
+        except (Malformed, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise peer.not_our_words(str(error)) from error
 
 

@@ -89,10 +89,11 @@ class Delivery:
         """The copy after a refusal that ends its way; None when another way or another time may still take it."""
         copy = await self._copies.get(copy.sale_id)
         if error.online_only:
-            # The cloud may hold it unsaid: then it is no longer ours to withdraw, and asking again will tell.
-            return (
-                None if copy.asked_cloud else await self._copies.withdrawn(copy.sale_id, error.problem_code)
-            )
+            # The cloud may hold it unsaid, or a box took it once and lost it: the ticket is out, and no longer ours to
+            # withdraw. Asking again will tell.
+            if copy.asked_cloud or copy.seq is not None:
+                return None
+            return await self._copies.withdrawn(copy.sale_id, error.problem_code)
         return await self._copies.refused(copy.sale_id, error.problem_code) if error.final else None
 
 

@@ -10,16 +10,22 @@ StoreboxError
 from http import HTTPStatus
 from typing import Any
 
-from appliance.domain.errors import StoreboxError
+from appliance.domain.errors import Altered, NotFound, StoreboxError
 from appliance.domain.link import Cause
 
-# Refusals of who asks or when, not of what is asked: asking again may help.
+# Refusals of who asks or when, not of what is asked; or of a request line or a header, which we write the same each
+# time, so that a bit of it was changed on the way: asking again may help.
 _WORTH_ASKING_AGAIN = {
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.TOO_MANY_REQUESTS,
 }
+
+# A body, or a path, that was changed on its way. (An unknown operation is `not-found` too, and as little done.)
+_GARBLED = {Altered.code, NotFound.code}
 
 # Answers of somebody who lost track half-way. (503 says: not now, and nothing was done.)
 _MAY_HAVE_DONE_IT = {
@@ -55,7 +61,8 @@ class Refused(StoreboxError):
     def final(self) -> bool:
         """Whether asking again with the same content is useless."""
         client_error = HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
-        return client_error and self.status not in _WORTH_ASKING_AGAIN
+        garbled = self.problem_code in _GARBLED
+        return client_error and self.status not in _WORTH_ASKING_AGAIN and not garbled
 
     @property
     def in_doubt(self) -> bool:

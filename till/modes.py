@@ -18,6 +18,8 @@ from appliance.domain.wire import ModeView
 # The box needs about 10 s to see a dead line (a probe every 5 s, three failures); it should have spoken by then.
 HOLD_S = 15.0
 HOLD_MAX_S = 300.0
+# Far beyond the longest hold; a float has room for no more than 1,023 doublings.
+DOUBLINGS_MAX = 16
 
 # The cause of a change back to the cloud because the box no longer answers and the cloud does.
 BOX_SILENT = "box-silent"
@@ -60,7 +62,7 @@ def heard(modes: Modes, view: ModeView) -> Modes:
 
 def cloud_failed(modes: Modes, cause: str, now_s: float) -> Modes:
     """A ticket got no good answer from the cloud; `cause` is what box or till know of it."""
-    hold_s = min(HOLD_MAX_S, HOLD_S * 2.0**modes.failures)
+    hold_s = min(HOLD_MAX_S, HOLD_S * 2.0 ** min(modes.failures, DOUBLINGS_MAX))
     return msgspec.structs.replace(
         modes, failures=modes.failures + 1, hold_until_s=now_s + hold_s, cause=cause
     )

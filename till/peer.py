@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import msgspec
 
+from appliance.domain import digest
 from appliance.domain.link import Cause
 from appliance.runtime.problem import MEDIA_TYPE as PROBLEM_MEDIA
 from till.errors import NoAnswer, Refused
@@ -97,7 +98,9 @@ class Peer:
         bytes_max: int,
         total_s: float,
     ) -> Answer:
-        headers = {} if body is None else {"Content-Type": "application/json"}
+        headers = {}
+        if body is not None:
+            headers = {"Content-Type": "application/json", digest.HEADER: digest.digest_of(body)}
         timeout = aiohttp.ClientTimeout(total=total_s, connect=CONNECT_S)
         try:
             async with self._session.request(
@@ -131,7 +134,7 @@ class Peer:
         try:
             members: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
             problem = msgspec.convert(members, _Problem)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self.not_our_words(f"HTTP {response.status}: {error}")
         return Refused(response.status, problem.code, members)
 

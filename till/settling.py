@@ -55,6 +55,7 @@ class Settling:
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._met: Box | None = None
+        self._last_met: Box | None = None
         self._heard: tuple[str, SyncedView] | None = None
 
     def sold(self, copy: Copy) -> None:
@@ -64,7 +65,7 @@ class Settling:
 
     def met(self, box: Box) -> None:
         """A box was just met: it is asked for what it accepted, and brought what is still here."""
-        self._met = box
+        self._met = self._last_met = box
         self._wake.set()
 
     async def run(self) -> None:
@@ -79,9 +80,8 @@ class Settling:
 
     async def round(self) -> None:
         """Try every pending copy once, oldest first. Raises StillWaiting when one is left."""
-        if self._met is not None:
-            box, self._met = self._met, None
-            await self._check(box)
+        if (box := self._met) is not None and await self._check(box) and self._met is box:
+            self._met = None
         left = False
         for copy in await self._copies.in_state("pending"):
             if copy.sale_id == self._in_hand():
@@ -99,13 +99,13 @@ class Settling:
         if left:
             raise StillWaiting
 
-    async def _check(self, box: Box) -> None:
-        """Ask the box for everything it accepted; what it no longer knows becomes pending again."""
+    async def _check(self, box: Box) -> bool:
+        """Ask the box for everything it accepted; what it no longer knows becomes pending again. False: no answer."""
         for copy in await self._copies.in_state("accepted"):
             try:
                 view = await box.look_up(copy.sale_id)
             except (NoAnswer, Refused):
-                return  # the next connection asks again
+                return False  # the next round asks again
             if view is None:
                 await self._copies.lost(copy.sale_id)
                 self._tell(Lost(copy.sale_id, copy.ticket_number, copy.epoch, copy.seq))
@@ -113,10 +113,15 @@ class Settling:
                 self._synced([await self._copies.synced(copy.sale_id)])
             elif (view.ack.box, view.ack.epoch, view.ack.seq) != (copy.box, copy.epoch, copy.seq):
                 await self._copies.accepted(view.ack, canonical(view.ack))
+        return True
 
     async def synced(self, box: str, view: SyncedView) -> None:
         """The box says how far the cloud has got."""
-        self._heard = (box, view)
+        before, self._heard = self._heard, (box, view)
+        if before is not None and before[0] == box and before[1].epoch != view.epoch:
+            # A new epoch after a rolled-back card: what stood at the end of the old one may stand elsewhere now.
+            self._met = self._last_met
+            self._wake.set()
         await self._apply_heard()
 
     async def all_synced(self) -> None:
@@ -136,7 +141,9 @@ class Settling:
         return (copy.box, copy.epoch) == (box, view.epoch) and copy.seq <= view.seq
 
     async def _apply_heard(self) -> None:
-        if self._heard is not None:
+        # A box that lost its end may have put other sales at the places of ours: only once it was asked for each of
+        # them does its news count.
+        if self._heard is not None and self._met is None:
             box, view = self._heard
             self._synced(await self._copies.synced_up_to(box, view.epoch, view.seq))
         self._changed.set()

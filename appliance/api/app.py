@@ -6,7 +6,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from appliance import __version__
-from appliance.api import articles, box, keys, operations, sales
+from appliance.api import articles, box, exports, keys, operations, sales
 from appliance.api.access import for_loopback_or_tills, for_tills
 from appliance.api.openapi import Route, document
 from appliance.domain.sale import SALE_BYTES_MAX, Sale
@@ -14,6 +14,7 @@ from appliance.domain.wire import (
     CATALOGUE_MEDIA,
     Ack,
     ArticlesView,
+    ExportNote,
     Hello,
     OperationAnswer,
     OperationRequest,
@@ -28,7 +29,7 @@ from appliance.services.report import Report
 ROUTES = (
     Route("GET", "/v1/hello", box.get_hello, "anybody", "The name of the box", {200: Hello}),
     Route("GET", "/livez", box.get_live, "anybody", "The event loop turns", {200: Ready}),
-    Route("GET", "/readyz", box.get_ready, "anybody", "Sales can be accepted", {200: Ready}, (503,)),
+    Route("GET", "/readyz", box.get_ready, "anybody", "Sales can be accepted", {200: Ready}, (503, 507)),
     Route("GET", "/openapi.json", box.get_openapi, "anybody", "This document", {200: "application/json"}),
     Route("GET", "/metrics", box.get_metrics, "loopback or till", "Prometheus metrics", {200: "text/plain"}),
     Route("GET", "/v1/status", box.get_status, "till", "The box in numbers", {200: Status}),
@@ -81,6 +82,16 @@ ROUTES = (
         {200: CATALOGUE_MEDIA},
         (400, 410),
         query=("since",),
+    ),
+    Route(
+        "POST",
+        "/v1/exports",
+        exports.post_export,
+        "till",
+        "The box's own command only: record in the chain that the journal was exported",
+        {201: ExportNote},
+        (400, 403, 408, 413, 415, 503, 507),
+        body=ExportNote,
     ),
     Route(
         "POST",

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 from aiohttp import web
 
+from appliance.domain import digest
 from appliance.domain.errors import TooLarge, TooSlow, UnsupportedMedia
 
 # A sale is sent in milliseconds; who takes longer holds a place that another till may need.
@@ -12,7 +13,10 @@ BODY_S = 5.0
 
 
 async def read_json(request: web.Request, bytes_max: int) -> bytes:
-    """The body of a JSON request. Raises UnsupportedMedia (another type, or compressed), TooLarge, TooSlow."""
+    """The body of a JSON request.
+
+    Raises UnsupportedMedia (another type, or compressed), TooLarge, TooSlow, Altered.
+    """
     if request.content_type != "application/json":
         raise UnsupportedMedia(f"send application/json, not {request.content_type}")
     if request.headers.get("Content-Encoding", "identity") != "identity":
@@ -26,6 +30,7 @@ async def read_json(request: web.Request, bytes_max: int) -> bytes:
         raise TooSlow(f"the body must come within {BODY_S:.0f} s") from error
     if len(body) > bytes_max:
         raise TooLarge(f"at most {bytes_max} bytes")
+    digest.check_digest(request.headers.get(digest.HEADER), body)
     return body
 
 

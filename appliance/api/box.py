@@ -34,6 +34,7 @@ async def get_ready(request: web.Request) -> web.Response:
     """Sales can be accepted. Never depends on the line."""
     if (fault := request.app[REPORT].journal.fault) is not None:
         raise StorageFault(fault)
+    request.app[REPORT].disk.admit()
     return json_answer(Ready("ready"))
 
 

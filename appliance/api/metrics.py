@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from appliance.domain.flags import FLAGS
 from appliance.domain.wire import Status
 
 
@@ -48,6 +49,12 @@ class StatusCollector(Collector):
             yield GaugeMetricFamily(f"storebox_{name}", text, value=value)
         for name, text, value in counters:
             yield CounterMetricFamily(f"storebox_{name}", text, value=value)
+        flags = CounterMetricFamily(
+            "storebox_sales_flags", "Flags of stored sales since start, by flag", labels=("flag",)
+        )
+        for flag in FLAGS:
+            flags.add_metric((flag,), status.flags.get(flag, 0))
+        yield flags
         info = GaugeMetricFamily(
             "storebox_link", "1 for the link's state and cause", labels=("state", "cause", "mode")
         )

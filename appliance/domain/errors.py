@@ -8,11 +8,13 @@ The tree, caught by branch:
     │   ├── InvalidSale     JSON of the right form whose values break a rule of reading
     │   ├── TooLarge
     │   ├── TooSlow         the body did not come in time
+    │   ├── Altered         the body is not the one that was sent
     │   └── UnsupportedMedia
     ├── NotAllowed          who asks may not
     │   ├── Unauthenticated
     │   └── WrongTill
     ├── NotFound
+    ├── SalePruned          the sale was accepted and is in the cloud; its content has left this box
     ├── SnapshotRequired    the asked version is older than the changes kept
     ├── SaleConflict        the sale id is known, with other content
     ├── OnlineOnly          refused while the box is not online (design promise 8)
@@ -81,6 +83,12 @@ class TooSlow(BadInput):
     code, title = "too-slow", "The body did not come in time"
 
 
+class Altered(BadInput):
+    """The body is not the one that its Content-Digest names: something on the way changed it."""
+
+    code, title = "altered", "The body was changed on its way; send it again"
+
+
 class UnsupportedMedia(BadInput):
     """A media type or encoding that is not taken."""
 
@@ -109,6 +117,12 @@ class NotFound(StoreboxError):
     """Nothing under that name."""
 
     code, title = "not-found", "Nothing under that name"
+
+
+class SalePruned(StoreboxError):
+    """The sale was accepted here and is in the cloud; its retention is over and its content has left this box."""
+
+    code, title = "sale-pruned", "This sale is in the head office; its content is no longer kept on this box"
 
 
 class SnapshotRequired(StoreboxError):

@@ -34,7 +34,10 @@ class HostReading(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """What a box tells of itself, signed, every 30 s. No personal data, no amounts."""
+    """What a box tells of itself, signed, every 30 s. No personal data, no amounts.
+
+    `flags` counts the flags of sales since the box started (domain/flags.py).
+    """
 
     box: str
     shop: str
@@ -58,6 +61,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     memory_rss_bytes: int
     cpu_ratio: float
     issues: list[str] = []
+    flags: dict[str, int] = {}
 
 
 class Verdict(msgspec.Struct, frozen=True):

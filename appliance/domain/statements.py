@@ -3,6 +3,7 @@
 - A *signed head* (box): "my chain of this epoch ends here"; it vouches for every event before it.
 - A *receipt* (cloud): "I hold everything up to here"; only it lets the box free events, and its time can be trusted
   as a floor because it echoes the box's nonce.
+- An *anchor* (box): "I pruned my chain up to here, receipted as it was"; what follows is still proven.
 - A *probe answer* (cloud): the nonce of a question, so that no captive portal can fake a line.
 """
 
@@ -22,6 +23,7 @@ RECEIPT_TYPE = "application/vnd.storebox.receipt.v1+json"
 PROBE_TYPE = "application/vnd.storebox.probe.v1+json"
 HEARTBEAT_TYPE = "application/vnd.storebox.heartbeat.v1+json"
 POLICY_TYPE = "application/vnd.storebox.policy.v1+json"
+ANCHOR_TYPE = "application/vnd.storebox.anchor.v1+json"
 ENROLMENT_TYPE = "application/vnd.storebox.enrolment.v1+json"
 
 Keys = Mapping[str, Ed25519PublicKey]
@@ -58,6 +60,21 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Position(self.epoch, self.seq, bytes.fromhex(self.head))
 
 
+class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Signed by the box: it pruned `epoch` up to and with `seq`, whose hash is `head` (hex)."""
+
+    box: str
+    epoch: int
+    seq: int
+    head: str
+    at: str
+
+    @property
+    def position(self) -> Position:
+        """The same as a place in the chain."""
+        return Position(self.epoch, self.seq, bytes.fromhex(self.head))
+
+
 class ProbeAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Signed by the cloud: it heard this box's nonce at `at`."""
 
@@ -78,7 +95,7 @@ def verify(envelope: bytes, payload_type: str, kind: type[Statement], keys: Keys
         statement = msgspec.json.decode(payload, type=kind)
     except (ValueError, RecursionError) as error:
         raise BadSignature(f"the signed bytes are no {kind.__name__}: {error}") from error
-    if isinstance(statement, Head | Receipt):
+    if isinstance(statement, Head | Receipt | Anchor):
         _check_hash(statement.head)
     return statement
 

@@ -106,7 +106,7 @@ class JournalView(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The box, for people and programs."""
+    """The box, for people and programs. Counts are since start; `flags` by flag of a sale, those that occurred."""
 
     box: str
     shop: str
@@ -127,12 +127,21 @@ class Status(msgspec.Struct, frozen=True):
     sales_flagged: int
     operations_refused: int
     operations_passed: int
+    flags: dict[str, int] = {}
 
 
 class Ready(msgspec.Struct, frozen=True):
     """The answer of /livez and /readyz."""
 
     status: Literal["live", "ready"]
+
+
+class ExportNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The journal was exported: where it ended then, and how many events the export holds."""
+
+    epoch: int
+    seq: int
+    events: int
 
 
 class OperationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -215,3 +224,24 @@ class EpochRow(msgspec.Struct, frozen=True):
     epoch: int
     seq: int
     head: str
+
+
+class RescueView(msgspec.Struct, frozen=True):
+    """What head office knows of a box whose card is being rescued: its key (PEM), and how far its epochs are there."""
+
+    box: str
+    shop: str
+    public_key: str
+    epochs: list[EpochRow]
+
+
+class RescueAnswer(msgspec.Struct, frozen=True):
+    """A batch off a dead box's card is kept, up to `seq`; `added` counts what was new.
+
+    `loose`: it stands behind events that head office does not have, so it is kept beside the chain.
+    """
+
+    epoch: int
+    seq: int
+    added: int
+    loose: bool

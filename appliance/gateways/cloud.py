@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from appliance.domain import wire
+from appliance.domain import digest, wire
 from appliance.domain.canonical import canonical
 from appliance.domain.errors import (
     BadSignature,
@@ -23,8 +23,9 @@ from appliance.domain.errors import (
     OutcomeUnknown,
     SnapshotRequired,
 )
-from appliance.domain.link import PROBE_TIMEOUT_S, Cause
+from appliance.domain.link import Cause
 from appliance.domain.statements import PROBE_TYPE, Keys, ProbeAnswer, verify
+from appliance.gateways.patience import PATIENCE, Patience
 from appliance.gateways.probes import cause_of
 from appliance.runtime.clock import Clock
 
@@ -38,11 +39,9 @@ class Observe(Protocol):
 
 
 JSON = "application/json"
-# A probe that takes longer than this says as much about the line as none at all.
-PROBE_TIMEOUT = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
-# Silence between two reads ends a request; a slow but living line may take long for a batch or a catalogue.
-TRANSFER_TIMEOUT = aiohttp.ClientTimeout(total=600.0, sock_connect=5.0, sock_read=10.0)
-CALL_TIMEOUT = aiohttp.ClientTimeout(total=10.0, sock_connect=5.0)
+# Our own cloud finds a question of ours unreadable: a bit of it was changed on the way, or releases differ. Neither is
+# a reason to give up.
+UNREADABLE = (400, 404, 405, 415)
 # Answers other than a catalogue are small; what is larger does not come from our cloud.
 ANSWER_BYTES_MAX = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
@@ -52,7 +51,14 @@ class CloudGateway:
     """The cloud's client. Use `open_cloud`. Implements services.ports.Cloud."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, host: str, box: str, keys: Keys, clock: Clock, observe: Observe
+        self,
+        session: aiohttp.ClientSession,
+        host: str,
+        box: str,
+        keys: Keys,
+        clock: Clock,
+        observe: Observe,
+        patience: Patience,
     ) -> None:
         self._session = session
         self._host = host
@@ -60,6 +66,7 @@ class CloudGateway:
         self._keys = keys
         self._clock = clock
         self._observe = observe
+        self._patience = patience
 
     async def probe(self) -> None:
         """See ports.Cloud. A captive portal cannot sign our nonce."""
@@ -67,7 +74,7 @@ class CloudGateway:
         body = canonical(wire.ProbeRequest(nonce))
         path = f"/v1/boxes/{self._box}/probe"
         with self._sampled() as sample:
-            envelope = await self._call("POST", path, body, JSON, wire.ENVELOPE_MEDIA, PROBE_TIMEOUT)
+            envelope = await self._call("POST", path, body, JSON, wire.ENVELOPE_MEDIA, self._patience.probe)
             try:
                 answer = verify(envelope, PROBE_TYPE, ProbeAnswer, self._keys)
             except BadSignature as error:
@@ -83,7 +90,7 @@ class CloudGateway:
         path, headers = f"/v1/boxes/{self._box}/events", {wire.NONCE_HEADER: nonce}
         with self._sampled(bulk=True) as sample:
             answer = await self._call(
-                "POST", path, batch, wire.BATCH_MEDIA, wire.ENVELOPE_MEDIA, TRANSFER_TIMEOUT, headers
+                "POST", path, batch, wire.BATCH_MEDIA, wire.ENVELOPE_MEDIA, self._patience.transfer, headers
             )
             sample.ok()
         return answer
@@ -92,14 +99,16 @@ class CloudGateway:
         """See ports.Cloud."""
         path = f"/v1/boxes/{self._box}/heartbeat"
         with self._sampled() as sample:
-            answer = await self._call("POST", path, envelope, wire.ENVELOPE_MEDIA, JSON, CALL_TIMEOUT)
+            answer = await self._call("POST", path, envelope, wire.ENVELOPE_MEDIA, JSON, self._patience.call)
             sample.ok()
         return _decoded(answer, wire.HeartbeatAnswer)
 
     async def policy(self) -> bytes:
         """See ports.Cloud."""
         with self._sampled() as sample:
-            answer = await self._call("GET", "/v1/policy", b"", JSON, wire.ENVELOPE_MEDIA, CALL_TIMEOUT)
+            answer = await self._call(
+                "GET", "/v1/policy", b"", JSON, wire.ENVELOPE_MEDIA, self._patience.call
+            )
             sample.ok()
         return answer
 
@@ -108,18 +117,21 @@ class CloudGateway:
         path = f"/v1/boxes/{self._box}/operations/{name}"
         with self._sampled() as sample:
             try:
-                answer = await self._call("POST", path, canonical(request), JSON, JSON, CALL_TIMEOUT)
+                body = await self._call("POST", path, canonical(request), JSON, JSON, self._patience.call)
+                answer = _decoded(body, wire.OperationAnswer)
+                if (answer.operation, answer.operation_id) != (name, request.operation_id):
+                    raise CloudUnreachable("an answer to another question", cause=Cause.CAPTIVE_PORTAL)
             except CloudUnreachable as error:
                 raise OutcomeUnknown(operation=name, operation_id=request.operation_id) from error
             sample.ok()
-        return _decoded(answer, wire.OperationAnswer)
+        return answer
 
     async def fetch_catalogue(self, since: int | None, into: Path) -> None:
         """See ports.Cloud."""
         path = "/v1/catalogue/snapshot" if since is None else f"/v1/catalogue/changes?since={since}"
         with self._sampled(bulk=True) as sample:
             try:
-                async with self._session.get(path, timeout=TRANSFER_TIMEOUT) as response:
+                async with self._session.get(path, timeout=self._patience.transfer) as response:
                     if response.status != 200:
                         await self._refuse(response)
                     self._check_media(response, wire.CATALOGUE_MEDIA)
@@ -143,7 +155,7 @@ class CloudGateway:
         limits: aiohttp.ClientTimeout,
         headers: dict[str, str] | None = None,
     ) -> bytes:
-        headers = {"Content-Type": media, **(headers or {})}
+        headers = {"Content-Type": media, digest.HEADER: digest.digest_of(body), **(headers or {})}
         data = body if method == "POST" else None
         try:
             async with self._session.request(
@@ -172,6 +184,9 @@ class CloudGateway:
         if response.content_type != "application/problem+json":
             raise CloudUnreachable(f"{where}, and not in our words", cause=Cause.CAPTIVE_PORTAL)
         body: dict[str, Any] = _decoded(await _read(response), dict[str, Any])
+        if response.status in UNREADABLE:
+            # The line carries; only the question has to be asked again.
+            raise CloudUnreachable(f"{where}: {body.get('detail', '')}", cause=Cause.OK)
         raise CloudRefused(
             f"{where}: {body.get('detail', '')}", status=response.status, problem=body.get("code"), body=body
         )
@@ -220,7 +235,7 @@ class _Sampling:
 def _decoded(body: bytes, kind: type[Answer]) -> Answer:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CloudUnreachable(f"the answer cannot be read: {error}", cause=Cause.CAPTIVE_PORTAL) from error
 
 
@@ -247,12 +262,19 @@ def _append(into: Path, chunk: bytes) -> None:
 
 @asynccontextmanager
 async def open_cloud(
-    url: str, *, token: str, box: str, keys: Keys, clock: Clock, observe: Observe
+    url: str,
+    *,
+    token: str,
+    box: str,
+    keys: Keys,
+    clock: Clock,
+    observe: Observe,
+    patience: Patience = PATIENCE,
 ) -> AsyncIterator[CloudGateway]:
     """Speak to the cloud at `url` while inside, in this box's name."""
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(url, headers=headers, auto_decompress=False) as session:
-        yield CloudGateway(session, URL(url).host or url, box, keys, clock, observe)
+        yield CloudGateway(session, URL(url).host or url, box, keys, clock, observe, patience)
 
 
 async def enrol(url: str, envelope: bytes) -> wire.EnrolAnswer:
@@ -260,7 +282,7 @@ async def enrol(url: str, envelope: bytes) -> wire.EnrolAnswer:
     headers = {"Content-Type": wire.ENVELOPE_MEDIA}
     try:
         async with (
-            aiohttp.ClientSession(url, timeout=CALL_TIMEOUT) as session,
+            aiohttp.ClientSession(url, timeout=PATIENCE.call) as session,
             session.post("/v1/enrol", data=envelope, headers=headers, allow_redirects=False) as response,
         ):
             body = await _read(response)

@@ -34,11 +34,17 @@ class Writer:
         self._connection = connection
         self._executor = executor
         self._fault: str | None = None
+        self._damaged = False
 
     @property
     def fault(self) -> str | None:
         """Why this writer refuses all work, or None."""
         return self._fault
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the fault is in the file's content: a new process may set it aside and go on."""
+        return self._damaged
 
     async def transaction(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run `work` on the writer's thread inside one transaction; committed and fsynced when this returns.
@@ -107,6 +113,7 @@ class Writer:
             sqlite3.SQLITE_NOTADB,
             sqlite3.SQLITE_READONLY,
         ):
+            self._damaged = primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
             self._fault = f"{error} ({getattr(error, 'sqlite_errorname', 'unknown')})"
             return StorageFault(self._fault)
         return error

@@ -29,6 +29,7 @@ STATUS: dict[type[errors.StoreboxError], HTTPStatus] = {
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.BadSignature: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.SalePruned: HTTPStatus.GONE,
     errors.SnapshotRequired: HTTPStatus.GONE,
     errors.SaleConflict: HTTPStatus.CONFLICT,
     errors.ChainFault: HTTPStatus.CONFLICT,

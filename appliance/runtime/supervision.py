@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from appliance.domain.errors import StoreboxError
 from appliance.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,10 @@ log = logging.getLogger(__name__)
 QUICK_CRASHES_MAX = 5
 # A service that ran this long before it crashed starts counting anew.
 STEADY_S = 300.0
+
+
+class MustRestart(StoreboxError):
+    """A service says that only a new process can go on. It ends this one, and is no crash."""
 
 
 class CrashLoop(Exception):
@@ -33,7 +38,7 @@ class Service:
 
 
 async def keep_alive(service: Service, clock: Clock, rng: random.Random) -> None:
-    """Run one service until cancelled. Raises CrashLoop at the fifth quick crash; a return counts as one."""
+    """Run one service until cancelled. Raises CrashLoop at the fifth quick crash (a return counts), and MustRestart."""
     crashes = 0
     while True:
         began_s = clock.monotonic()
@@ -45,6 +50,8 @@ async def keep_alive(service: Service, clock: Clock, rng: random.Random) -> None
             # Otherwise it was something that the service waited for: nobody asked the service itself to end.
             if not _is_being_cancelled():
                 log.exception("service.crashed", extra={"service": service.name})
+        except MustRestart:
+            raise
         except Exception:
             log.exception("service.crashed", extra={"service": service.name})
         if _is_being_cancelled():  # also when it failed on its way out: it must not be started again
@@ -64,7 +71,7 @@ def _is_being_cancelled() -> bool:
 async def supervised(services: Iterable[Service], clock: Clock, rng: random.Random) -> AsyncIterator[None]:
     """Run services while inside; all are stopped when the block is left.
 
-    A CrashLoop cancels the block and is raised at its end; an error of the block is raised as it is.
+    A CrashLoop or a MustRestart cancels the block and is raised at its end; an error of the block is raised as it is.
     """
     try:
         async with asyncio.TaskGroup() as group:

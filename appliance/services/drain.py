@@ -13,7 +13,7 @@ from datetime import datetime
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from appliance.domain.batch import pack
-from appliance.domain.errors import BadSignature, CloudRefused, CloudUnreachable
+from appliance.domain.errors import BadEvent, BadSignature, CannotAccept, CloudRefused, CloudUnreachable
 from appliance.domain.link import LinkState
 from appliance.domain.statements import RECEIPT_TYPE, Keys, Receipt, verify
 from appliance.domain.wire import BATCH_EVENTS_MAX, SyncedView
@@ -21,6 +21,7 @@ from appliance.runtime.clock import Clock
 from appliance.runtime.pause import pause
 from appliance.services.feed import Feed
 from appliance.services.ports import Cloud
+from appliance.services.stranding import strand
 from appliance.services.wan import WanWatch
 from appliance.storage.journal import Journal
 from appliance.storage.outgoing import Outgoing, OutgoingBatch
@@ -33,14 +34,20 @@ BACKOFF_BASE_S = 1.0
 # An identity that the cloud does not know is for a person to mend; ask again now and then.
 HOLD_S = 60.0
 HOLD_STATUSES = (401, 403)
+# The cloud holds another continuation of an epoch. A person must look at that of the present one only.
+FORKS = ("fork", "rolled-back")
 
 
 class DrainStopped(Exception):
-    """The cloud and this box disagree about the chain: `code` (fork, gap, ...) says how. A person must look."""
+    """The cloud and this box disagree about the chain: `code` (fork, gap, ...) says how. A person must look.
+
+    `epoch` is the one that they disagree about, once it is known.
+    """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
+        self.epoch = 0
 
 
 class Drain:
@@ -59,6 +66,7 @@ class Drain:
         *,
         batch_events: int = BATCH_EVENTS_MAX,
         retry_cap_s: float = 60.0,
+        rolled_back: str | None = None,
     ) -> None:
         self._journal = journal
         self._outgoing = outgoing
@@ -71,9 +79,15 @@ class Drain:
         self._batch_events = batch_events
         self._retry_cap_s = retry_cap_s
         self._retry_after_s = 0.0
-        self.stopped: DrainStopped | None = None
+        # A journal that is known to lack its end must not go on where the cloud would take it for another.
+        self.stopped = None if rolled_back is None else DrainStopped("rolled-back", rolled_back)
         self._line_changed = asyncio.Event()
         wan.listen(lambda _: self._line_changed.set())
+
+    @property
+    def found_rollback(self) -> bool:
+        """The cloud holds another continuation of the present epoch: this card was rolled back, or cloned."""
+        return self.stopped is not None and self.stopped.code in FORKS
 
     async def run(self) -> None:
         """Drain for ever; after a fork or a gap, wait for ever with `stopped` set."""
@@ -83,7 +97,7 @@ class Drain:
                 if not await self._attempt_until_answered():
                     await self._journal.grown()
             except DrainStopped as stop:
-                await self._stop(stop)
+                await self._stop_or_strand(stop)
         await asyncio.Event().wait()
 
     async def step(self) -> bool:
@@ -92,11 +106,16 @@ class Drain:
         Raises CloudUnreachable (try again), DrainStopped (never again without a person).
         """
         small = self._wan.link.half_open
-        batch = await self._outgoing.next_batch(PROOF_EVENTS if small else self._batch_events)
+        size = PROOF_EVENTS if small else self._batch_events
+        batch = await self._outgoing.next_batch(size, self._journal.stranded)
         if batch is None:
             return False
-        receipt, envelope = await self._deliver(batch)
-        await self._journal.settle(receipt, envelope)
+        try:
+            receipt, envelope = await self._deliver(batch)
+            await self._settle(receipt, envelope)
+        except DrainStopped as stop:
+            stop.epoch = batch.epoch
+            raise
         self._clock.confirm(datetime.fromisoformat(receipt.at))
         self._tell_synced()
         return True
@@ -146,6 +165,27 @@ class Drain:
                 "receipt", f"a receipt for {receipt.epoch}/{receipt.seq} does not cover the batch"
             )
         return receipt
+
+    async def _settle(self, receipt: Receipt, envelope: bytes) -> None:
+        try:
+            await self._journal.settle(receipt, envelope)
+        except BadEvent as error:
+            # The cloud holds, from this very box, what is not here: this journal lost its end, or another runs.
+            raise DrainStopped("rolled-back", str(error)) from error
+
+    async def _stop_or_strand(self, stop: DrainStopped) -> None:
+        """Stop; but what is left of an epoch before the present one holds up nothing."""
+        if stop.epoch == self._journal.end.epoch or stop.code not in FORKS:
+            await self._stop(stop)
+            return
+        log.error(
+            "drain.epoch_not_followed", extra={"epoch": stop.epoch, "code": stop.code, "why": str(stop)}
+        )
+        try:
+            await strand(self._journal, self._outgoing, stop.epoch)
+        except CannotAccept as error:
+            log.error("drain.not_carried", extra={"epoch": stop.epoch, "why": str(error)})
+            await self._clock.sleep(HOLD_S)
 
     async def _stop(self, stop: DrainStopped) -> None:
         self.stopped = stop

@@ -69,7 +69,9 @@ class Heartbeater:
                 await self._wan.changed()
             self._line_changed.clear()
             await self.step()
-            await pause(self._clock, self._next_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD), self._line_changed)
+            await pause(
+                self._clock, self._next_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD), self._line_changed
+            )
 
     async def step(self) -> None:
         """One heartbeat, unless the box is offline; a cloud that cannot be reached or refuses is no error here."""
@@ -114,4 +116,5 @@ def heartbeat_of(status: Status, host: HostReading, boot: str) -> Heartbeat:
         memory_rss_bytes=host.memory_rss_bytes,
         cpu_ratio=round(host.cpu_ratio, 4),
         issues=status.issues,
+        flags=status.flags,
     )

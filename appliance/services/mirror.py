@@ -7,6 +7,7 @@ catalogue is fetched, applied and told of; what is applied, and how, stands in s
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class MirrorKeeper:
         rng: random.Random,
         incoming: Path,
         poll_s: float,
+        admit: Callable[[], None] = lambda: None,
     ) -> None:
         self._mirror = mirror
         self._cloud = cloud
@@ -54,6 +56,7 @@ class MirrorKeeper:
         self._rng = rng
         self._incoming = incoming
         self._poll_s = poll_s
+        self._admit = admit
         self._confirmed = mirror.confirmed
         self._wake = asyncio.Event()
         self._sound = True
@@ -122,6 +125,7 @@ class MirrorKeeper:
         await self._record()
 
     async def _fetch(self, since: int | None) -> Applied:
+        self._admit()
         await self._cloud.fetch_catalogue(since, self._incoming)
         try:
             applied = await self._mirror.apply(self._incoming, anew=not self._sound)

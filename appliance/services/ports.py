@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from appliance.domain.health import HostReading
-from appliance.domain.wire import HeartbeatAnswer, OperationAnswer, OperationRequest
+from appliance.domain.wire import HeartbeatAnswer, OperationAnswer, OperationRequest, RescueAnswer, RescueView
 
 
 class Cloud(Protocol):
@@ -35,6 +35,18 @@ class Cloud(Protocol):
 
     async def operation(self, name: str, request: OperationRequest) -> OperationAnswer:
         """Ask for an online-only operation. Raises OutcomeUnknown when it may or may not have been done."""
+        ...
+
+
+class RescueCloud(Protocol):
+    """Head office, for a dead box's card. Each call raises CloudUnreachable or CloudRefused."""
+
+    async def look(self, box: str) -> RescueView:
+        """What head office knows of that box."""
+        ...
+
+    async def send_rescued(self, box: str, batch: bytes) -> RescueAnswer:
+        """Deliver a packed batch (domain/batch.py) of that box; kept when this returns."""
         ...
 
 

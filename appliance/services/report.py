@@ -7,13 +7,16 @@ from typing import Literal
 from appliance.domain.event import content
 from appliance.domain.wire import JournalView, Status
 from appliance.runtime.clock import Clock
+from appliance.services.disk import DiskWatch
 from appliance.services.drain import Drain
 from appliance.services.gate import Gate
 from appliance.services.mirror import MirrorKeeper
 from appliance.services.operations import Operations
 from appliance.services.presence import Presence
+from appliance.services.retention import Retention
 from appliance.services.selling import Selling
 from appliance.services.wan import WanWatch
+from appliance.services.witness import Witness
 from appliance.storage.journal import Journal
 from appliance.storage.mirror import Mirror
 
@@ -36,6 +39,9 @@ class Report:
     mirror: Mirror
     keeper: MirrorKeeper
     presence: Presence
+    witness: Witness
+    disk: DiskWatch
+    retention: Retention
 
     def status(self) -> Status:
         """The box right now."""
@@ -60,6 +66,7 @@ class Report:
             sales_flagged=counts.flagged,
             operations_refused=self.operations.counts.refused,
             operations_passed=self.operations.counts.passed,
+            flags=dict(counts.by_flag),
         )
 
     def journal_view(self) -> JournalView:
@@ -79,12 +86,20 @@ class Report:
         found = []
         if self.journal.fault is not None:
             found.append("storage-fault")
+        if self.disk.full:
+            found.append("disk-full")
+        if self.witness.rolled_back is not None or self.drain.found_rollback:
+            found.append("rolled-back")
         if self.drain.stopped is not None:
             found.append(f"drain-stopped-{self.drain.stopped.code}")
+        if self.retention.stopped is not None:
+            found.append("retention-stopped")
+        found += [f"epoch-stranded-{epoch}" for epoch in sorted(self.journal.stranded)]
+        found += [f"journal-set-aside-{number}" for number in self.disk.asides]
         return found
 
     def _state(self) -> Literal["online", "degraded", "offline", "read-only", "fork"]:
-        if self.journal.fault is not None:
+        if self.journal.fault is not None or self.disk.full:
             return "read-only"
         if self.drain.stopped is not None:
             return "fork"

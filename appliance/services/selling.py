@@ -1,19 +1,32 @@
 """Accept sales: judge what may pass, flag what does not add up, store, acknowledge."""
 
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import msgspec
 
 from appliance.domain import event as chain
 from appliance.domain.canonical import canonical
-from appliance.domain.errors import InvalidSale, NotFound, OnlineOnly, SaleConflict, WrongTill
-from appliance.domain.sale import Sale, flags
+from appliance.domain.errors import (
+    CannotAccept,
+    InvalidSale,
+    NotFound,
+    OnlineOnly,
+    SaleConflict,
+    SalePruned,
+    WrongTill,
+)
+from appliance.domain.flags import catalogue_flags, flags, in_order, priced_articles
+from appliance.domain.sale import Sale
+from appliance.domain.tickets import ticket_of_sale
 from appliance.domain.wire import Ack, SaleView
 from appliance.services.gate import Gate
 from appliance.services.operations import Operations
-from appliance.storage.commit import CONFLICT_KEY, Draft, Entry
+from appliance.storage.commit import CONFLICT_KEY, Draft, Entry, sale_data
 from appliance.storage.journal import Journal
+from appliance.storage.prices import Prices
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +39,7 @@ class SellingCounts:
     replayed: int = 0
     conflicting: int = 0
     flagged: int = 0
+    by_flag: Counter[str] = field(default_factory=Counter)
 
 
 class _SaleData(msgspec.Struct, frozen=True):
@@ -41,11 +55,21 @@ _sale_data = msgspec.json.Decoder(_SaleData)
 class Selling:
     """The use cases of a till's sale."""
 
-    def __init__(self, journal: Journal, gate: Gate, operations: Operations, box: str) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        gate: Gate,
+        operations: Operations,
+        box: str,
+        prices: Prices | None = None,
+        admit: Callable[[], None] = lambda: None,
+    ) -> None:
         self._journal = journal
         self._gate = gate
         self._operations = operations
         self._box = box
+        self._prices = prices
+        self._admit = admit
         self.counts = SellingCounts()
 
     async def accept(self, sale: Sale, till: str) -> tuple[Ack, bool]:
@@ -58,14 +82,16 @@ class Selling:
             raise WrongTill(f"the token is for till {till!r}")
         body = sale.encode()
         entry = await self._known_or_stored(sale, body, till)
+        ack = _ack(self._box, sale.sale_id, entry)
         if entry.known:
             self.counts.replayed += 1
         else:
             self.counts.accepted += 1
-        return _ack(self._box, sale.sale_id, entry), entry.known
+            self._count_flags(ack, till)
+        return ack, entry.known
 
     def look_up(self, sale_id: str) -> SaleView:
-        """A sale that was accepted here. Raises NotFound."""
+        """A sale that was accepted here. Raises NotFound, SalePruned (accepted, and its retention is over)."""
         try:
             entry = self._journal.sale(_key_of(sale_id))
         except ValueError:
@@ -73,23 +99,37 @@ class Selling:
         if entry is None:
             raise NotFound(f"no sale {sale_id!r} in this box")
         position = entry.position
+        if entry.pruned:
+            raise SalePruned(f"sale {sale_id} is in the head office", epoch=position.epoch, seq=position.seq)
         synced = position.seq <= self._journal.synced().get(position.epoch, 0)
         data = _sale_data.decode(chain.content(entry.body).data)
         return SaleView(_ack(self._box, sale_id, entry), synced, data.sale)
 
     async def _known_or_stored(self, sale: Sale, body: bytes, till: str) -> Entry:
         await self._judge(sale, till)
-        found = flags(sale)
-        data = b'{"flags":%b,"sale":%b}' % (canonical(found), body)  # canonical: keys sorted, parts canonical
+        data = sale_data(self._flags(sale), body)
+        draft = Draft("sale", data, till, sale.key, body, ticket=ticket_of_sale(sale))
         try:
-            entry = await self._journal.append(Draft("sale", data, till, sale.key, body))
+            return await self._journal.append(draft)
         except SaleConflict as conflict:
             await self._keep_conflict(sale, body, till, conflict)
             raise
-        if found and not entry.known:
-            self.counts.flagged += 1
-            log.warning("sale.flagged", extra={"sale_id": sale.sale_id, "till": till, "flags": found})
-        return entry
+
+    def _flags(self, sale: Sale) -> list[str]:
+        """What sale and catalogue tell; what the till's other tickets tell is added in the journal's transaction."""
+        found = flags(sale)
+        if self._prices is None or sale.catalogue_version is None:
+            return found
+        prices = self._prices.at(sale.catalogue_version, priced_articles(sale))
+        more = catalogue_flags(sale, prices) if prices is not None else []
+        return in_order(found, more) if more else found
+
+    def _count_flags(self, ack: Ack, till: str) -> None:
+        if not ack.flags:
+            return
+        self.counts.flagged += 1
+        self.counts.by_flag.update(ack.flags)
+        log.warning("sale.flagged", extra={"sale_id": ack.sale_id, "till": till, "flags": ack.flags})
 
     async def _judge(self, sale: Sale, till: str) -> None:
         if sale.training:
@@ -102,6 +142,11 @@ class Selling:
                 return  # it passed when it happened
             await self._operations.refused_in_sale(sale, till, refusal)
             raise
+        try:
+            self._admit()
+        except CannotAccept:
+            if self._journal.sale(sale.key) is None:
+                raise
 
     async def _keep_conflict(self, sale: Sale, body: bytes, till: str, conflict: SaleConflict) -> None:
         """Both stay visible: the second content goes into the chain too, once however often it is sent."""

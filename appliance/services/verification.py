@@ -1,156 +1,130 @@
-"""Walk a journal from its first event and name the first fault. Reads only; trusts nothing but a public key."""
+"""Verify a journal's file, or an export: walk it and name the first fault. Reads only; trusts nothing but keys."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
 from appliance.domain import event as chain
-from appliance.domain.errors import BadEvent, ChainFault, StoreboxError
-from appliance.domain.event import GENESIS, Position
-from appliance.domain.statements import HEAD_TYPE, Head, Keys, verify
+from appliance.domain.errors import BadEvent, Malformed
+from appliance.domain.statements import Keys
 from appliance.runtime.database import open_reader
+from appliance.services.chainwalk import Fault, Found, Progress, Walk
 from appliance.storage import journal_tables as tables
+from appliance.storage import kept
+from appliance.storage.archive import ArchiveReader
 from appliance.storage.commit import CONFLICT_KEY
-
-PROGRESS_EVERY = 10_000
-
-Progress = Callable[[int], None]
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """The first thing that does not hold: its place, the stable code of its kind, and a sentence."""
-
-    epoch: int
-    seq: int
-    code: str
-    detail: str
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a walk saw; `fault` is None when every event, head and sale row holds."""
+    """What a walk saw; `fault` is None when every event, head and sale row holds. `pruned`: events behind anchors."""
 
     events: int
     epochs: int
     heads: int
     sales: int
     fault: Fault | None
+    pruned: int = 0
 
 
-class _Found(Exception):
-    def __init__(self, place: int, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.fault = Fault(*tables.epoch_and_seq(place), code, detail)
+class JournalSource:
+    """A journal's file, for a walk."""
+
+    def __init__(self, reader: sqlite3.Connection) -> None:
+        self._reader = reader
+
+    def anchors(self) -> Mapping[int, bytes]:
+        """See chainwalk.Source."""
+        return kept.anchors(self._reader)
+
+    def receipts(self) -> Mapping[int, bytes]:
+        """See chainwalk.Source."""
+        return tables.receipt_envelopes(self._reader)
+
+    def heads(self) -> Generator[tuple[int, bytes], None, None]:
+        """See chainwalk.Source."""
+        return tables.heads(self._reader, 0)
+
+    def events(self) -> Generator[tables.Row, None, None]:
+        """See chainwalk.Source."""
+        return tables.events(self._reader, 0)
 
 
-def verify_journal(path: Path, box: str, keys: Keys, progress: Progress) -> Finding:
+def verify_journal(
+    path: Path, box: str, keys: Keys, progress: Progress, *, cloud_keys: Keys | None = None
+) -> Finding:
     """Walk the whole journal file in one pass; `progress` hears how many events are done.
 
-    Checked: the file's pages (SQLite's own quick check), every event's place and hash, that each epoch is gapless from
-    seq 1, every signed head, that the last event of each epoch stands under one, and that every sale row names the
-    event that holds that sale. Raises nothing for a damaged journal: the finding says it.
+    Checked: the file's pages (SQLite's own quick check), all that chainwalk.Walk checks, and that every sale row names
+    the event that holds that sale, or what is kept of it. Raises nothing for a damaged journal: the finding says it.
     """
-    counts = {"events": 0, "epochs": 0, "heads": 0, "sales": 0}
-    fault = None
+    walk, sales = Walk(box, keys, cloud_keys or {}, progress), 0
     try:
-        reader = open_reader(path)
-        try:
+        with closing(open_reader(path)) as reader:
             _check_pages(reader)
-            _walk(reader, box, keys, counts, progress)
-            _check_sales(reader, counts)
-        finally:
-            reader.close()
-    except _Found as found:
-        fault = found.fault
+            walk.run(JournalSource(reader))
+            with closing(tables.sales(reader)) as rows:
+                for key, place in rows:
+                    _check_sale(reader, key, place)
+                    sales += not key.startswith(CONFLICT_KEY)
+    except Found as found:
+        return _finding(walk, sales, found.fault)
     except sqlite3.Error as error:
-        fault = Fault(0, 0, "unreadable", f"SQLite: {error}")
-    return Finding(**counts, fault=fault)
+        return _finding(walk, sales, Fault(0, 0, "unreadable", f"SQLite: {error}"))
+    return _finding(walk, sales)
+
+
+def verify_export(folder: Path, box: str, keys: Keys, cloud_keys: Keys, progress: Progress) -> Finding:
+    """Walk an export in one pass. Also checked: that it holds as many lines as its manifest says.
+
+    Raises nothing for a damaged export: the finding says it.
+    """
+    walk, archive = Walk(box, keys, cloud_keys, progress), ArchiveReader(folder)
+    try:
+        manifest = archive.manifest()
+        if manifest.box != box:
+            raise Found(0, "altered", f"the manifest names {manifest.box}, the key is of {box}")
+        walk.run(archive)
+        said = (manifest.events, manifest.heads, manifest.anchors, manifest.receipts)
+        here = (walk.events, walk.heads, len(archive.anchors()), len(archive.receipts()))
+        if here != said:
+            place = tables.place_of(manifest.epoch, manifest.seq)
+            raise Found(place, "incomplete", f"events, heads, anchors, receipts: {here} of {said}")
+    except Found as found:
+        return _finding(walk, 0, found.fault)
+    except (OSError, Malformed) as error:
+        return _finding(walk, 0, Fault(0, 0, "unreadable", str(error)))
+    return _finding(walk, 0)
+
+
+def _finding(walk: Walk, sales: int, fault: Fault | None = None) -> Finding:
+    return Finding(walk.events, walk.epochs, walk.heads, sales, fault, walk.pruned)
 
 
 def _check_pages(reader: sqlite3.Connection) -> None:
     verdict = reader.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
-        raise _Found(0, "damaged-file", verdict)
-
-
-def _walk(
-    reader: sqlite3.Connection, box: str, keys: Keys, counts: dict[str, int], progress: Progress
-) -> None:
-    end, covered = Position(0, 0, GENESIS), True
-    with closing(tables.heads(reader, 0)) as heads, closing(tables.events(reader, 0)) as rows:
-        next_head = next(heads, None)
-        for row in rows:
-            if row.epoch != end.epoch:
-                _check_covered(end, covered)
-                end = Position(row.epoch, 0, GENESIS)
-                counts["epochs"] += 1
-            end, covered = _follow(end, row, box), False
-            counts["events"] += 1
-            place = tables.place_of(row.epoch, row.seq)
-            if next_head is not None and next_head[0] == place:
-                _check_head(end, next_head[1], box, keys)
-                counts["heads"] += 1
-                next_head, covered = next(heads, None), True
-            if next_head is not None and next_head[0] < place:
-                raise _Found(next_head[0], "stray-head", "a signed head stands where no event does")
-            if counts["events"] % PROGRESS_EVERY == 0:
-                progress(counts["events"])
-    _check_covered(end, covered)
-    if next_head is not None:
-        raise _Found(next_head[0], "truncated", "a signed head vouches for events that are gone")
-
-
-def _follow(end: Position, row: tables.Row, box: str) -> Position:
-    place = tables.place_of(row.epoch, row.seq)
-    try:
-        sealed = chain.read(row.body)
-        if (sealed.link.epoch, sealed.link.seq) != (row.epoch, row.seq):
-            raise BadEvent(f"the row holds event {sealed.link.epoch}/{sealed.link.seq}")
-        return chain.follow(end, sealed, box=box)
-    except ChainFault as error:
-        raise _Found(place, error.code, str(error)) from error
-
-
-def _check_head(end: Position, envelope: bytes, box: str, keys: Keys) -> None:
-    place = tables.place_of(end.epoch, end.seq)
-    try:
-        head = verify(envelope, HEAD_TYPE, Head, keys)
-    except StoreboxError as error:
-        raise _Found(place, error.code, f"the signed head: {error}") from error
-    if head.box != box or head.position != end:
-        raise _Found(place, "altered", "the signed head names another event than the one that stands here")
-
-
-def _check_covered(end: Position, covered: bool) -> None:
-    if not covered:
-        raise _Found(
-            tables.place_of(end.epoch, end.seq),
-            "unsigned-tail",
-            "the epoch's last event is under no signed head",
-        )
-
-
-def _check_sales(reader: sqlite3.Connection, counts: dict[str, int]) -> None:
-    with closing(tables.sales(reader)) as rows:
-        for key, place in rows:
-            _check_sale(reader, key, place)
-            counts["sales"] += not key.startswith(CONFLICT_KEY)
+        raise Found(0, "damaged-file", verdict)
 
 
 def _check_sale(reader: sqlite3.Connection, key: bytes, place: int) -> None:
     body = tables.body_at(reader, place)
     if body is None:
-        raise _Found(place, "stray-sale", f"sale {key.hex()} points at no event")
+        if kept.kept_at(reader, place) is None or tables.head_covering(reader, place) is None:
+            raise Found(
+                place, "stray-sale", f"sale {key.hex()} points at no event, and nothing is kept of it"
+            )
+        return
     if key.startswith(CONFLICT_KEY):
         return
     try:
         sale = msgspec.json.decode(chain.content(body).data, type=_SaleData).sale
     except (BadEvent, msgspec.DecodeError) as error:
-        raise _Found(place, "bad-event", f"sale {key.hex()} points at no sale: {error}") from error
+        raise Found(place, "bad-event", f"sale {key.hex()} points at no sale: {error}") from error
     if sale.sale_id.replace("-", "") != key.hex():
-        raise _Found(place, "altered", f"sale {key.hex()} points at the event of {sale.sale_id}")
+        raise Found(place, "altered", f"sale {key.hex()} points at the event of {sale.sale_id}")
 
 
 class _SaleId(msgspec.Struct, frozen=True):

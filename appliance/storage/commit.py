@@ -8,12 +8,17 @@ from typing import NamedTuple
 import msgspec
 
 from appliance.domain import event as chain
+from appliance.domain.canonical import canonical
 from appliance.domain.dsse import Signer
 from appliance.domain.errors import BadEvent, SaleConflict, StorageFault
 from appliance.domain.event import GENESIS, Position
+from appliance.domain.flags import in_order
 from appliance.domain.statements import HEAD_TYPE, Head, sign, verify
+from appliance.domain.tickets import Ticket
 from appliance.runtime.clock import Clock, rfc3339
 from appliance.storage import journal_tables as tables
+from appliance.storage.kept import begin_of, kept_at, sale_digest
+from appliance.storage.ticket_book import TicketBook
 
 # The tail that is verified before the box opens; `storebox verify` walks all of it.
 TAIL_EVENTS = 1_000
@@ -23,22 +28,32 @@ CONFLICT_KEY = b"conflict"
 
 
 class Draft(NamedTuple):
-    """An event to be: everything but its place. `sale_key` makes it idempotent under `sale`, its canonical bytes."""
+    """An event to be: everything but its place. `sale_key` makes it idempotent under `sale`, its canonical bytes.
+
+    `carried`: the key is known from an epoch that the cloud does not follow, and stands for this event from now on.
+    `ticket`: to be judged beside the till's other tickets; what is found joins the flags in `data`.
+    """
 
     kind: str
     data: bytes
     till: str | None = None
     sale_key: bytes | None = None
     sale: bytes = b""
+    carried: bool = False
+    ticket: Ticket | None = None
 
 
 class Entry(NamedTuple):
-    """An event on disk, with the envelope of the signed head that covers it. `known`: it was there before."""
+    """An event on disk, with the envelope of the signed head that covers it. `known`: it was there before.
+
+    `pruned`: its retention is over, and of the body only what an ack repeats is left.
+    """
 
     position: Position
     body: bytes
     head: bytes
     known: bool
+    pruned: bool = False
 
 
 class Sealer(NamedTuple):
@@ -50,24 +65,25 @@ class Sealer(NamedTuple):
 
 
 def commit_group(
-    connection: sqlite3.Connection, sealer: Sealer, end: Position, drafts: Sequence[Draft]
+    connection: sqlite3.Connection, sealer: Sealer, end: Position, drafts: Sequence[Draft], book: TicketBook
 ) -> tuple[list[Entry | SaleConflict], Position]:
     """Append drafts behind `end`, in their order, under one signed head; the outcome of each, and the new end.
 
     A draft whose key is known gives the entry that is there, or SaleConflict when the content differs.
     """
     at, reading = rfc3339(sealer.clock.wall()), sealer.clock.reading()
+    book.begin(connection, end)
     results: list[Entry | SaleConflict] = []
     fresh: list[Entry] = []
     fresh_sales: dict[bytes, Entry] = {}
     for draft in drafts:
-        if draft.sale_key is not None:
+        if draft.sale_key is not None and not draft.carried:
             known = fresh_sales.get(draft.sale_key) or known_sale(connection, draft.sale_key)
             if known is not None:
-                same = _sale_of(known.body) == draft.sale
+                same = sale_digest(known.body) == chain.digest(draft.sale)
                 results.append(known._replace(known=True) if same else _conflict(known.position))
                 continue
-        data = msgspec.Raw(draft.data)
+        data = msgspec.Raw(_judged(connection, draft, book))
         sealed = chain.seal(
             end, box=sealer.box, kind=draft.kind, till=draft.till, at=at, clock=reading, data=data
         )
@@ -77,13 +93,38 @@ def commit_group(
         fresh.append(entry)
         if draft.sale_key is not None:
             fresh_sales[draft.sale_key] = entry
+    book.end(connection, end, len(fresh))
     if not fresh:
         return results, end
     envelope = sign(sealer.signer, HEAD_TYPE, Head(sealer.box, end.epoch, end.seq, end.head.hex()))
     tables.insert_events(connection, [(_place(entry), entry.body) for entry in fresh])
+    tables.forget_sales(connection, [d.sale_key for d in drafts if d.carried and d.sale_key is not None])
     tables.insert_sales(connection, [(key, _place(entry)) for key, entry in fresh_sales.items()])
     tables.insert_head(connection, tables.place_of(end.epoch, end.seq), envelope)
     return [r if isinstance(r, SaleConflict) or r.head else r._replace(head=envelope) for r in results], end
+
+
+def sale_data(flags: Sequence[str], sale: bytes) -> bytes:
+    """The data of a `sale` event; `sale` is canonical, so this is too (keys sorted, parts canonical)."""
+    return b'{"flags":%b,"sale":%b}' % (canonical(flags), sale)
+
+
+def _judged(connection: sqlite3.Connection, draft: Draft, book: TicketBook) -> bytes:
+    """The draft's data, with the flags that only the journal's state can tell."""
+    if draft.ticket is None:
+        book.heed(connection, draft.kind, draft.data)
+        return draft.data
+    found = book.judge(connection, draft.ticket)
+    if not found:
+        return draft.data
+    return sale_data(in_order(found, _flags.decode(draft.data).flags), draft.sale)
+
+
+class _Flags(msgspec.Struct, frozen=True):
+    flags: list[str]
+
+
+_flags = msgspec.json.Decoder(_Flags)
 
 
 def proven_end(reader: sqlite3.Connection, sealer: Sealer) -> Position | None:
@@ -95,16 +136,18 @@ def proven_end(reader: sqlite3.Connection, sealer: Sealer) -> Position | None:
     if last is None:
         return None
     epoch, seq = tables.epoch_and_seq(last)
-    before = max(0, seq - TAIL_EVENTS)
-    anchor = tables.body_at(reader, tables.place_of(epoch, before)) if before else None
-    end = Position(epoch, before, chain.digest(anchor) if anchor else GENESIS)
-    with closing(tables.events(reader, tables.place_of(epoch, before))) as rows:
+    keys = {sealer.signer.key_id: sealer.signer.public_key}
+    end = begin_of(reader, epoch, box=sealer.box, keys=keys)
+    if (before := seq - TAIL_EVENTS) > end.seq:
+        anchor = tables.body_at(reader, tables.place_of(epoch, before))
+        end = Position(epoch, before, chain.digest(anchor) if anchor else GENESIS)
+    with closing(tables.events(reader, tables.place_of(epoch, end.seq))) as rows:
         for sealed in chain.walk(end, (row.body for row in rows), box=sealer.box):
             end = Position(epoch, sealed.link.seq, sealed.hash)
     head_place, envelope = tables.last_head(reader) or (0, b"")
     if head_place < last:
         raise BadEvent(f"the last event {epoch}/{seq} stands under no signed head")
-    head = verify(envelope, HEAD_TYPE, Head, {sealer.signer.key_id: sealer.signer.public_key})
+    head = verify(envelope, HEAD_TYPE, Head, keys)
     if head_place > last or head.position != end:
         raise BadEvent(
             f"a signed head vouches for {head.epoch}/{head.seq}, but the journal ends at {epoch}/{seq}"
@@ -117,18 +160,16 @@ def known_sale(connection: sqlite3.Connection, sale_key: bytes) -> Entry | None:
     place = tables.place_of_sale(connection, sale_key)
     if place is None:
         return None
-    body, head = tables.body_at(connection, place), tables.head_covering(connection, place)
-    if body is None or head is None:
-        raise StorageFault("a sale's row points at an event or a head that is not there")
-    return Entry(Position(*tables.epoch_and_seq(place), chain.digest(body)), body, head, known=True)
+    at, head = tables.epoch_and_seq(place), tables.head_covering(connection, place)
+    if head is not None and (body := tables.body_at(connection, place)) is not None:
+        return Entry(Position(*at, chain.digest(body)), body, head, known=True)
+    if head is not None and (kept := kept_at(connection, place)) is not None:
+        return Entry(Position(*at, kept.hash), kept.stub, head, known=True, pruned=True)
+    raise StorageFault("a sale's row points at an event or a head that is not there")
 
 
 def _place(entry: Entry) -> int:
     return tables.place_of(entry.position.epoch, entry.position.seq)
-
-
-def _sale_of(body: bytes) -> bytes:
-    return bytes(msgspec.json.decode(chain.content(body).data, type=dict[str, msgspec.Raw])["sale"])
 
 
 def _conflict(position: Position) -> SaleConflict:

@@ -1,7 +1,7 @@
 """The journal: every accepted event, chained, under signed heads, on disk before anybody hears of it.
 
 Guarantees: what `append` returned is committed and fsynced, together with its place in the chain, its idempotency row
-and the signed head of its group; events are never changed or removed here.
+and the signed head of its group; events are never changed, and leave only after their retention (retention.py).
 
 All drafts that wait share one transaction, one signature and one fsync (group commit): while the disk works on one
 group, the next gathers. Checkpoints run between groups on the writer's own connection.
@@ -12,20 +12,24 @@ import contextlib
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from appliance.domain import event as chain
 from appliance.domain.canonical import canonical
-from appliance.domain.errors import BadEvent, Busy, NotReady, SaleConflict, StorageFault
+from appliance.domain.errors import BadEvent, Busy, DiskFull, NotReady, SaleConflict, StorageFault
 from appliance.domain.event import GENESIS, Position
 from appliance.domain.statements import Receipt
+from appliance.runtime.clock import AGREEMENT_S
 from appliance.runtime.database import Writer, open_reader, open_writer
 from appliance.runtime.migrations import migrate
 from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft, Entry, Sealer, commit_group, known_sale, proven_end
+from appliance.storage.retention import prune, write_down
+from appliance.storage.ticket_book import TicketBook
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +53,16 @@ class Journal:
         self._reader = reader
         self._end = end
         self._sealer = sealer
+        self._book = TicketBook()
         self._waiting: deque[tuple[Draft, asyncio.Future[Entry]]] = deque()
         self._wake = asyncio.Event()
         self._grew = asyncio.Event()
+        self._checkpointed = asyncio.Event()
+        self._damaged = asyncio.Event()
+        # How often events found no room on the disk; the event is set each time, and cleared by who watches the disk.
+        self.refused_for_room, self.out_of_room = 0, asyncio.Event()
+        # Old epochs that the cloud does not follow to their end: what is left of them is not waited for.
+        self.stranded: set[int] = set()
         self._open = True
         self._unchecked = 0
 
@@ -83,6 +94,18 @@ class Journal:
         """Append an event of the technical log. Raises like `append`."""
         await self.append(Draft(kind, canonical(data), till))
 
+    async def open_epoch(self, epoch: int, data: Any) -> None:
+        """Go on in another epoch, whose first event holds `data`. Only while nobody else appends.
+
+        Raises like `append`; the journal then goes on where it was.
+        """
+        before, self._end = self._end, Position(epoch, 0, GENESIS)
+        try:
+            await self.record("epoch_opened", data)
+        except BaseException:
+            self._end = before
+            raise
+
     async def settle(self, receipt: Receipt, envelope: bytes) -> None:
         """Keep a *verified* receipt. Raises BadEvent when this journal holds another event at its place."""
         body = tables.body_at(self._reader, tables.place_of(receipt.epoch, receipt.seq))
@@ -90,11 +113,42 @@ class Journal:
             raise BadEvent(
                 f"the receipt for {receipt.epoch}/{receipt.seq} names an event that is not in this journal"
             )
-        await self._writer.transaction(lambda c: tables.put_receipt(c, receipt.epoch, receipt.seq, envelope))
+        await self._writer.transaction(lambda c: self._put_receipt(c, receipt, envelope))
+
+    def _put_receipt(self, connection: sqlite3.Connection, receipt: Receipt, envelope: bytes) -> None:
+        tables.put_receipt(connection, receipt.epoch, receipt.seq, envelope)
+        at = datetime.fromisoformat(receipt.at)
+        # Retention counts only from a time that both clocks agree on: one that jumped must not prune early.
+        if abs((self._sealer.clock.wall() - at).total_seconds()) <= AGREEMENT_S:
+            write_down(connection, tables.place_of(receipt.epoch, receipt.seq), int(at.timestamp()))
+
+    async def prune(self, receipted_before: datetime, events_max: int) -> int:
+        """Free some of the oldest events that the cloud held before a time (storage/retention.py); how many went.
+
+        Raises ChainFault or BadSignature (what would go is not what this box wrote: nothing went), DiskFull, Busy,
+        StorageFault.
+        """
+        before_s = int(receipted_before.timestamp())
+        gone = await self._writer.transaction(
+            lambda c: prune(c, self._sealer, self._book, receipted_before_s=before_s, events_max=events_max)
+        )
+        self._unchecked += gone
+        await self._checkpoint_when_due()
+        return gone
 
     def sale(self, sale_key: bytes) -> Entry | None:
         """The entry of a sale, if it is known."""
         return known_sale(self._reader, sale_key)
+
+    def hash_at(self, epoch: int, seq: int) -> bytes | None:
+        """The hash of the event at a place, if it is here."""
+        body = tables.body_at(self._reader, tables.place_of(epoch, seq))
+        return None if body is None else chain.digest(body)
+
+    def signed_head(self) -> bytes | None:
+        """The envelope of the newest signed head."""
+        last = tables.last_head(self._reader)
+        return None if last is None else last[1]
 
     def synced(self) -> dict[int, int]:
         """The last receipted seq of each epoch that has one."""
@@ -103,13 +157,14 @@ class Journal:
     def backlog(self) -> int:
         """How many events the cloud has not receipted."""
         receipted = self.synced()
-        return sum(seq - receipted.get(epoch, 0) for epoch, seq in tables.epoch_ends(self._reader).items())
+        ends = tables.epoch_ends(self._reader).items()
+        return sum(seq - receipted.get(epoch, 0) for epoch, seq in ends if epoch not in self.stranded)
 
     def oldest_waiting(self) -> bytes | None:
         """The bytes of the first event that the cloud has not receipted, or None."""
         receipted = self.synced()
         for epoch, seq in tables.epoch_ends(self._reader).items():
-            if (done := receipted.get(epoch, 0)) < seq:
+            if (done := receipted.get(epoch, 0)) < seq and epoch not in self.stranded:
                 return tables.body_at(self._reader, tables.place_of(epoch, done + 1))
         return None
 
@@ -117,6 +172,16 @@ class Journal:
         """Wait until something has been appended since the last call returned."""
         await self._grew.wait()
         self._grew.clear()
+
+    async def checkpointed(self) -> None:
+        """Wait until a checkpoint has run since the last call returned: for what need not be done for each sale."""
+        await self._checkpointed.wait()
+        self._checkpointed.clear()
+
+    async def damaged(self) -> str:
+        """Wait until an event could not be stored since the file's content is wrong; why."""
+        await self._damaged.wait()
+        return str(self.fault)
 
     async def _commit_groups(self) -> None:
         while True:
@@ -140,9 +205,14 @@ class Journal:
         drafts = [draft for draft, _ in group]
         try:
             entries, end = await self._writer.transaction(
-                lambda c: commit_group(c, self._sealer, self._end, drafts)
+                lambda c: commit_group(c, self._sealer, self._end, drafts, self._book)
             )
         except Exception as error:
+            if self._writer.damaged:
+                self._damaged.set()
+            if isinstance(error, DiskFull):
+                self.refused_for_room += 1
+                self.out_of_room.set()
             # Each waiting caller gets the failure; the chain stands where it stood.
             for _, future in group:
                 if not future.done():
@@ -165,6 +235,7 @@ class Journal:
         try:
             if await self._writer.checkpoint("PASSIVE"):
                 self._unchecked = 0
+                self._checkpointed.set()
         except Exception:
             # The commit itself was durable; the writer refuses further work if its file failed.
             log.exception("journal.checkpoint_failed")
@@ -185,23 +256,32 @@ class Journal:
 
 
 @asynccontextmanager
-async def open_journal(path: Path, sealer: Sealer) -> AsyncIterator[Journal]:
+async def open_journal(
+    path: Path,
+    sealer: Sealer,
+    *,
+    first_epoch: int = 1,
+    opening: str = "enrolment",
+    open_database: Callable[[Path], AbstractAsyncContextManager[Writer]] = open_writer,
+) -> AsyncIterator[Journal]:
     """Open or create the journal of this box, prove its tail, and accept events while inside.
 
     Nothing is accepted before a TRUNCATE checkpoint succeeded: rows that a failed fsync left only in the page cache
-    would otherwise be built upon and lost at the next power cut. Raises StorageFault, BadEvent, SchemaTooNew.
+    would otherwise be built upon and lost at the next power cut. A new journal begins with `first_epoch`, and says in
+    its first event that `opening` is why. Only a campaign that plants mistakes gives another `open_database`. Raises
+    StorageFault, BadEvent, SchemaTooNew.
     """
-    async with open_writer(path) as writer:
+    async with open_database(path) as writer:
         await migrate(writer, tables.SCHEMA)
         if not await writer.checkpoint("TRUNCATE"):
             raise StorageFault(f"{path}: the WAL could not be checkpointed at start")
         reader = open_reader(path)
         try:
             end = proven_end(reader, sealer)
-            journal = Journal(writer, reader, end or Position(1, 0, GENESIS), sealer)
+            journal = Journal(writer, reader, end or Position(first_epoch, 0, GENESIS), sealer)
             async with journal._committing():
                 if end is None:
-                    await journal.record("epoch_opened", {"reason": "enrolment"})
+                    await journal.record("epoch_opened", {"reason": opening})
                 yield journal
         finally:
             reader.close()

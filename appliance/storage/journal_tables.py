@@ -42,6 +42,11 @@ def insert_sales(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int
     connection.executemany("INSERT INTO sale (sale_id, place) VALUES (?, ?)", rows)
 
 
+def forget_sales(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
+    """Take ids out, in the transaction that adds them again at another place."""
+    connection.executemany("DELETE FROM sale WHERE sale_id = ?", [(key,) for key in keys])
+
+
 def insert_head(connection: sqlite3.Connection, place: int, envelope: bytes) -> None:
     """Add the signed head of the group that ends at `place`."""
     connection.execute("INSERT INTO head (place, envelope) VALUES (?, ?)", (place, envelope))
@@ -112,6 +117,11 @@ def sales(connection: sqlite3.Connection) -> Generator[tuple[bytes, int], None, 
 def receipts(connection: sqlite3.Connection) -> dict[int, int]:
     """The last receipted seq of each epoch that has one."""
     return dict(connection.execute("SELECT epoch, seq FROM receipt").fetchall())
+
+
+def receipt_envelopes(connection: sqlite3.Connection) -> dict[int, bytes]:
+    """The envelope of each epoch's last receipt."""
+    return dict(connection.execute("SELECT epoch, envelope FROM receipt ORDER BY epoch").fetchall())
 
 
 def epoch_ends(connection: sqlite3.Connection) -> dict[int, int]:

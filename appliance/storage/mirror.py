@@ -26,6 +26,7 @@ from appliance.runtime.database import Writer, open_reader, open_writer
 from appliance.runtime.migrations import migrate
 from appliance.storage.mirror_export import one_version, pack_changes, write_snapshot
 from appliance.storage.mirror_load import Applied, State, live_digest, load, read_state, stored_article
+from appliance.storage.prices import Prices
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Mirror:
     ) -> None:
         self.writer = writer  # policies live in the same file
         self._path = path
+        self.prices = Prices(reader)
         self._reader = reader
         self._searcher = searcher
         self._thread = thread
@@ -134,6 +136,7 @@ class Mirror:
                 return load(connection, read_transfer(unpack_transfer(packed)), anew=anew)
 
         applied = await self.writer.transaction(work)
+        self.prices.forget()
         if applied.since != applied.state.version:
             # A snapshot leaves a WAL as large as the catalogue. A reader may be in the way: `confirm` copies on.
             await self.writer.checkpoint("TRUNCATE")

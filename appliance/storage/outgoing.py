@@ -4,7 +4,7 @@ The cursor is the last receipt of each epoch, so nothing is marked or moved here
 the same batch.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -32,12 +32,12 @@ class Outgoing:
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
 
-    async def next_batch(self, events_max: int) -> OutgoingBatch | None:
-        """The oldest events without a receipt, or None when the cloud holds everything.
+    async def next_batch(self, events_max: int, skip: Collection[int] = ()) -> OutgoingBatch | None:
+        """The oldest events without a receipt, or None when the cloud holds everything (but epochs to `skip`).
 
         As many whole commit groups as fit `events_max` and the byte limit, and at least one group.
         """
-        after = await self._cursor()
+        after = await self._cursor(skip)
         if after is None:
             return None
         epoch_end = place_of(epoch_and_seq(after)[0] + 1, 0)
@@ -53,7 +53,17 @@ class Outgoing:
         )
         return _cut(heads, rows)
 
-    async def _cursor(self) -> int | None:
+    async def unreceipted(self, epoch: int, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` (seq, bytes) of an epoch, behind its last receipt and behind `after`."""
+        receipted = dict(await self._all("SELECT epoch, seq FROM receipt"))
+        begin = place_of(epoch, max(after, receipted.get(epoch, 0)))
+        rows = await self._all(
+            "SELECT place, body FROM event WHERE place > ? AND place < ? ORDER BY place LIMIT ?",
+            *(begin, place_of(epoch + 1, 0), limit),
+        )
+        return [(epoch_and_seq(place)[1], body) for place, body in rows]
+
+    async def _cursor(self, skip: Collection[int]) -> int | None:
         """The place after which the next batch begins, or None when no event waits.
 
         Epochs are drained oldest first: the first one whose receipt does not reach its last event.
@@ -64,7 +74,7 @@ class Outgoing:
             epoch, _ = epoch_and_seq(place)
             cursor, epoch_end = place_of(epoch, receipted.get(epoch, 0)), place_of(epoch + 1, 0)
             waiting = await self._first_after(cursor)
-            if waiting is not None and waiting < epoch_end:
+            if waiting is not None and waiting < epoch_end and epoch not in skip:
                 return cursor
             place = epoch_end
         return None

@@ -18,6 +18,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.sales import a_sale_id, a_sale_json
 from tests.integration.cloud.conftest import World, a_world
 
+DISK = "ballast_mib = 1"
 STOREBOX = (sys.executable, "-m", "appliance.cli")
 
 
@@ -32,7 +33,7 @@ async def storebox(*arguments: object) -> tuple[int, str, str]:
 
 
 def write_config(folder: Path, **more: str) -> Path:
-    tables = {"lan": 'host = "127.0.0.1"\nport = 0', "mdns": "enabled = false", **more}
+    tables = {"lan": 'host = "127.0.0.1"\nport = 0', "mdns": "enabled = false", "disk": DISK, **more}
     text = f'state = "{folder / "box"}"\n' + "".join(f"[{name}]\n{body}\n" for name, body in tables.items())
     path = folder / "storebox.toml"
     path.write_text(text)

@@ -21,10 +21,11 @@ from appliance.domain.errors import (
     Unauthenticated,
 )
 from appliance.domain.event import GENESIS, ClockReading, Position, seal
+from appliance.domain.flags import flags
 from appliance.domain.gate import BUILT_IN, admit, operations_in
 from appliance.domain.identity import box_id
 from appliance.domain.link import Cause, Link, LinkState
-from appliance.domain.sale import Mode, Sale, flags, parse_sale
+from appliance.domain.sale import Mode, Sale, parse_sale
 from appliance.domain.statements import HEAD_TYPE, Head, sign
 from appliance.domain.wire import (
     Ack,

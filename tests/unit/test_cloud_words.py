@@ -2,18 +2,20 @@
 
 import pytest
 
+from appliance.domain.flags import FLAGS
 from appliance.domain.health import Grade
 from appliance.domain.link import Cause
 from cloud import words
 
 
-@pytest.mark.parametrize("table", [words.LABELS, words.REASONS, words.CAUSES])
+@pytest.mark.parametrize("table", [words.LABELS, words.REASONS, words.CAUSES, words.FLAGS])
 def test_both_languages_have_a_word_for_everything(table: dict[words.Language, dict[str, str]]) -> None:
     assert table["fr"].keys() == table["en"].keys()
     assert all(text for language in table.values() for text in language.values())
 
 
-def test_every_grade_and_every_cause_has_a_word() -> None:
+def test_every_grade_every_cause_and_every_flag_has_a_word() -> None:
+    assert set(FLAGS) == words.FLAGS["fr"].keys()
     assert {grade.value for grade in Grade} <= words.LABELS["fr"].keys()
     assert {cause.value for cause in Cause} - {"ok"} == words.CAUSES["fr"].keys()
 

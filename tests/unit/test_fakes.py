@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from appliance.domain.sale import Sale, flags, parse_sale
+from appliance.domain.flags import flags
+from appliance.domain.sale import Sale, parse_sale
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import open_writer
 from tests.fakes.clock import OPENING, FakeClock

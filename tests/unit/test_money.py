@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.domain.money import AMOUNT_MINOR_MAX, net_of, quantity, times
+from appliance.domain.money import AMOUNT_MINOR_MAX, extended, net_of, quantity, times
 
 amounts = st.integers(-AMOUNT_MINOR_MAX, AMOUNT_MINOR_MAX)
 rates = st.integers(0, 10_000)
@@ -57,6 +57,16 @@ def test_net_is_rounded_the_same_way(gross: int, rate: int, net: int) -> None:
 @given(amounts, quantities)
 def test_a_product_is_the_exact_one_rounded_once(unit: int, amount: Decimal) -> None:
     assert times(unit, amount) == half_up(unit * Fraction(amount))
+
+
+@given(
+    amounts, st.from_regex(r"-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?", fullmatch=True, alphabet="-.0123456789")
+)
+def test_the_price_of_a_quantity_as_it_is_written_is_that_of_its_number(unit: int, text: str) -> None:
+    amount = quantity(text)
+    assert amount is not None
+
+    assert extended(unit, text) == times(unit, amount)
 
 
 @given(amounts, rates)

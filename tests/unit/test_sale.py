@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 
 from appliance.domain.errors import BadInput, InvalidSale, Malformed
 from appliance.domain.event import EVENT_BYTES_MAX, GENESIS, PLACE_MAX, ClockReading, Position, seal
+from appliance.domain.flags import flags
 from appliance.domain.money import AMOUNT_MINOR_MAX
-from appliance.domain.sale import (
-    LINES_MAX,
-    SALE_BYTES_MAX,
-    Sale,
-    Tender,
-    flags,
-    parse_sale,
-)
+from appliance.domain.sale import LINES_MAX, SALE_BYTES_MAX, Sale, Tender, parse_sale
 from tests.fakes.sales import a_line, a_sale, a_sale_id, a_sale_json, a_trading_day
 
 VALID = a_sale_json(sale_id=a_sale_id(1))
@@ -217,6 +211,12 @@ def test_sixty_kilobytes_of_brackets_cost_nothing() -> None:
         {"lines": [a_line_json(quantity="1e3")]},
         {"lines": [a_line_json(quantity="NaN")]},
         {"lines": [a_line_json(quantity="0" * 19)]},
+        {"lines": [a_line_json(), a_line_json(article_id="a\nb")]},
+        {"lines": [a_line_json(article_id="a\n"), a_line_json()]},
+        {"lines": [a_line_json(article_id="é")]},
+        {"lines": [a_line_json(quantity="1\n2"), a_line_json()]},
+        {"tenders": [{"type": "cash\ncard", "amount_minor": 1}]},
+        {"tenders": [{"type": " cash", "amount_minor": 1}]},
         {"lines": [a_line_json(line_type="gift")]},
         {"lines": [a_line_json(vat_rate_bp=10_001)]},
         {"lines": [a_line_json(vat_rate_bp=-1)]},
@@ -262,6 +262,8 @@ def test_a_member_said_twice_leaves_open_what_was_meant(place: bytes, again: byt
 def test_the_answer_names_the_place_of_the_fault() -> None:
     with pytest.raises(InvalidSale, match=r"\$\.lines\[1\]\.quantity"):
         parse_sale(a_sale_json(lines=[a_line_json(), a_line_json(quantity="many")]))
+    with pytest.raises(InvalidSale, match=r"\$\.lines\[2\]\.article_id"):
+        parse_sale(a_sale_json(lines=[a_line_json(), a_line_json(), a_line_json(article_id="\n")]))
     with pytest.raises(InvalidSale, match="started_at"):
         parse_sale(a_sale_json(started_at="2026-02-30T00:00:00Z"))
 

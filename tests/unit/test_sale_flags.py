@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from appliance.domain.sale import Adjustment, Sale, Tender, VatTotal, flags
+from appliance.domain.flags import flags
+from appliance.domain.sale import Adjustment, Sale, Tender, VatTotal
 from tests.fakes.sales import a_line, a_sale, a_trading_day
 
 
@@ -81,6 +82,25 @@ def test_adjustments_and_change_are_part_of_the_sums() -> None:
     sale = a_sale(lines=[line], tenders=[Tender("cash", 5_000), Tender("cash", -1_400)])
 
     assert (line.gross_minor, sale.total_minor, flags(sale)) == (3_600, 3_600, [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"ended_at": "2026-11-22T08:29:59Z"}, []),
+        ({"ended_at": "2026-11-22T08:29:58.999Z"}, ["clock-back"]),
+        ({"ended_at": "2026-11-22T08:29:58Z"}, ["clock-back"]),
+        ({"ended_at": "2026-11-22T09:30:00+01:00"}, []),
+        ({"ended_at": "2026-11-22T08:30:00+01:00"}, ["clock-back"]),
+        ({"started_at": "2026-11-22T08:30:00.500Z", "ended_at": "2026-11-22T08:30:00Z"}, []),
+        ({"business_date": "2026-11-21"}, []),
+        ({"business_date": "2026-11-23"}, []),
+        ({"business_date": "2026-11-20"}, ["business-date"]),
+        ({"business_date": "2016-11-22"}, ["business-date"]),
+    ],
+)
+def test_the_times_of_a_ticket_are_held_against_each_other(fields: dict[str, str], found: list[str]) -> None:
+    assert flags(a_sale(**fields)) == found
 
 
 def test_half_a_cent_is_rounded_away_from_zero_on_sales_and_returns_alike() -> None:

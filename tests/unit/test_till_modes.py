@@ -120,3 +120,12 @@ def test_whatever_happens_the_mode_moves_only_between_tickets(happenings: list[s
                 assert (change is None) == (state.mode == before)
                 continue
         assert state.mode == before
+
+
+def test_a_cloud_that_never_answers_is_held_off_for_ever() -> None:
+    state = modes.heard(modes.begin(two_ways=True), CLOUD)
+
+    for _ in range(2_000):
+        state = modes.cloud_failed(state, "refused", 0.0)
+
+    assert state.hold_until_s == HOLD_MAX_S

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from appliance.domain.catalogue import Article
 from appliance.domain.errors import InvalidSale, TooLarge
-from appliance.domain.sale import Adjustment, SaleId, Tender, flags, parse_sale
+from appliance.domain.flags import flags
+from appliance.domain.sale import Adjustment, SaleId, Tender, parse_sale
 from till.errors import UnknownArticle
 from till.tickets import Basket, Item, Stamp, make_sale, price, uuid7
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.domain.sale import LINES_MAX, flags
+from appliance.domain.flags import flags
+from appliance.domain.sale import LINES_MAX
 from demo.trading import (
     OPERATIONS,
     Day,

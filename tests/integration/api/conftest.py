@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from appliance.config import Config, Lan, Mdns
+from appliance.config import Config, Disk, Lan, Mdns
 from appliance.domain.wire import Status
 from appliance.gateways.cloud import enrol
 from appliance.gateways.identity import Identity
@@ -94,7 +94,12 @@ def prepare(config: Config) -> tuple[Identity, str]:
 async def a_shop(folder: Path) -> AsyncIterator[Shop]:
     clock = FakeClock()
     async with a_world(folder / CLOUD_FOLDER, clock) as office, aiohttp.ClientSession() as session:
-        config = Config(state=folder / BOX_FOLDER, lan=Lan("127.0.0.1", 0), mdns=Mdns(enabled=False))
+        config = Config(
+            state=folder / BOX_FOLDER,
+            lan=Lan("127.0.0.1", 0),
+            mdns=Mdns(enabled=False),
+            disk=Disk(ballast_mib=1),
+        )
         identity, token = await asyncio.to_thread(prepare, config)
         cloud_url = str(office.session._base_url)
         answer = await enrol(cloud_url, identity.enrolment_request(await office.enrol_token()))

@@ -11,6 +11,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from appliance.api.app import ROUTES
+from appliance.domain import digest
 from appliance.domain.sale import SALE_BYTES_MAX, Tender
 from appliance.domain.wire import Ack, SaleView, Status
 from tests.fakes.sales import a_line, a_sale, a_sale_id, a_sale_json
@@ -77,6 +78,15 @@ async def test_bad_input_is_refused_with_a_reason_and_stores_nothing(
     answer = await shop.sell(body)
 
     assert (answer.status, answer.problem) == (status, code)
+    assert (await shop.ask("GET", "/v1/status")).json()["journal"]["seq"] == before
+
+
+async def test_a_sale_that_was_altered_on_its_way_is_sent_back_and_not_stored(shop: Shop) -> None:
+    before = (await shop.ask("GET", "/v1/status")).json()["journal"]["seq"]
+
+    answer = await shop.sell(a_sale_json(), headers={digest.HEADER: digest.digest_of(b"another")})
+
+    assert (answer.status, answer.problem) == (400, "altered")
     assert (await shop.ask("GET", "/v1/status")).json()["journal"]["seq"] == before
 
 
@@ -173,6 +183,7 @@ async def test_metrics_are_what_prometheus_reads(shop: Shop) -> None:
 
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert b"\nstorebox_sales_accepted_total 1.0\n" in answer.body
+    assert b'\nstorebox_sales_flags_total{flag="ticket-gap"} 0.0\n' in answer.body
     assert b"\nstorebox_journal_seq 3.0\n" in answer.body
 
 

@@ -96,6 +96,16 @@ async def test_the_page_shows_each_box_with_its_verdict_in_words(box: Enrolled) 
     assert "le plus ancien\N{NO-BREAK SPACE}: 6\N{NO-BREAK SPACE}min" in page
 
 
+async def test_the_page_names_the_flags_of_a_boxs_sales(box: Enrolled) -> None:
+    await box.beat()
+    assert "Ventes signalées" not in (await box.world.read("/")).body.decode()
+    await box.beat(flags={"ticket-gap": 1, "ticket-number-reused": 2, "of-later": 1, "line-net": 0})
+
+    page = (await box.world.read("/?lang=en")).body.decode()
+
+    assert "Flagged sales: ticket number used twice (2), of-later (1), ticket numbers missing (1)<" in page
+
+
 async def test_the_page_speaks_french_unless_english_is_asked_for(world: World) -> None:
     async def language(path: str, accepted: str) -> str:
         page = await world.ask("GET", path, world.head_office, headers={"Accept-Language": accepted})

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from appliance.domain import wire
+from appliance.domain import digest, wire
 from appliance.domain.event import Position
 from appliance.domain.sale import SALE_BYTES_MAX, Sale
 from tests.fakes.boxes import end_of
@@ -157,3 +157,15 @@ async def test_a_page_size_that_is_none_is_refused(world: World, query: str) -> 
     answer = await world.read(f"/v1/sales?{query}")
 
     assert (answer.status, answer.problem) == (400, "bad-input")
+
+
+async def test_a_sale_that_was_altered_on_its_way_is_sent_back_and_not_stored(world: World) -> None:
+    token, sale = await world.till_token(), a_sale()
+    headers = JSON | {digest.HEADER: digest.digest_of(sale.encode())}
+    altered = sale.encode().replace(b"1299", b"1298")
+
+    answer = await world.ask("POST", "/v1/sales", token, data=altered, headers=headers)
+
+    assert (answer.status, answer.problem) == (400, "altered")
+    assert await rows(world) == []
+    assert (await world.ask("POST", "/v1/sales", token, data=sale.encode(), headers=headers)).status == 201

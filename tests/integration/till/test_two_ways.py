@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from appliance.domain.errors import InvalidSale, NotReady, StorageFault
-from appliance.domain.sale import flags, parse_sale
+from appliance.domain.flags import flags
+from appliance.domain.sale import parse_sale
 from appliance.domain.wire import SyncedView
 from tests.fakes.clock import FakeClock
 from tests.fakes.tasks import until
@@ -390,6 +391,39 @@ async def test_a_box_that_lost_its_tail_gets_the_sale_again(tmp_path: Path) -> N
     assert (lost.epoch, lost.seq) == (1, 1)
     assert (copy.state, copy.epoch, copy.seq) == ("synced", 2, 1)
     assert box.posted[0] == box.posted[1]
+
+
+async def test_a_ticket_that_was_handed_out_is_never_withdrawn_when_a_box_lost_it(tmp_path: Path) -> None:
+    box, told, clock = FakeBox(), Told(), FakeClock()
+    async with box.serving() as port:
+        async with a_till(tmp_path, told, clock, box=box) as till:
+            sold = await till.selling.sell(a_credit_note())
+        assert isinstance(sold, Sold)
+        assert sold.status == "accepted"
+    box.forget(sold.sale_id)
+    box.propose("local", "no-answer")
+    async with box.serving(port), a_till(tmp_path, told, clock, box=box) as till:
+        await told.wait(Lost)
+        await until(lambda: len(box.posted) > 1)
+        await clock.settle()
+        copy = await till.copies.get(sold.sale_id)
+
+    assert copy.state == "pending"
+
+
+async def test_news_of_a_box_that_lost_our_sale_do_not_pass_for_ours(tmp_path: Path) -> None:
+    box, told = FakeBox(), Told()
+    async with box.serving(), a_till(tmp_path, told, FakeClock(), box=box) as till:
+        sold = await till.selling.sell(a_basket())
+        assert isinstance(sold, Sold)
+        assert till.lookout.box is not None
+        box.forget(sold.sale_id)
+
+        till.settling.met(till.lookout.box)
+        await till.settling.synced(box.id, SyncedView(1, 1))  # another sale stands there by now
+
+        assert (await told.wait(Lost)).sale_id == sold.sale_id
+        await until(lambda: len(box.posted) == 2)
 
 
 async def test_a_restarted_box_is_found_again_and_its_news_are_heard(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from appliance.domain.sale import flags, parse_sale
+from appliance.domain.flags import flags
+from appliance.domain.sale import parse_sale
 from appliance.runtime.serving import listening
 from bench.bare import make_app
 from bench.client import answer_bytes, lookup_requests, press, sale_requests
@@ -31,6 +32,10 @@ def test_the_sales_of_the_load_are_sales_that_add_up_each_under_an_id_of_its_own
     assert {len(sale.lines) for sale in sales} == {8}
     ids = [sale.sale_id for sale in sales]
     assert sorted(set(ids)) == ids, "time-ordered, none twice"
+    numbers = [sale.ticket_number for sale in sales]
+    assert numbers == list(range(numbers[0], numbers[0] + 100))
+    assert len({sale.ended_at for sale in sales}) == 1
+    assert [sale.encode() for sale in sales] == [r.partition(b"\r\n\r\n")[2] for r in requests]
 
 
 def test_a_request_of_the_load_tells_its_length() -> None:

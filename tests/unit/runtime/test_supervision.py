@@ -12,6 +12,7 @@ from appliance.runtime.supervision import (
     QUICK_CRASHES_MAX,
     STEADY_S,
     CrashLoop,
+    MustRestart,
     Service,
     keep_alive,
     supervised,
@@ -275,3 +276,14 @@ async def test_a_service_in_its_back_off_is_stopped_too() -> None:
 async def test_no_services_is_no_reason_to_wait() -> None:
     async with supervised([], FakeClock(), RNG(1)):
         pass
+
+
+async def test_a_service_that_needs_a_new_process_ends_this_one_at_once() -> None:
+    clock = FakeClock()
+
+    async def give_up() -> None:
+        raise MustRestart("only a new process can go on")
+
+    with pytest.raises(MustRestart):
+        async with supervised([Service("damage", give_up)], clock, RNG(1)):
+            await asyncio.Event().wait()

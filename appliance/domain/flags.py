@@ -1,0 +1,126 @@
+"""What does not add up in a sale that happened: stable codes, in one order (docs/ERRORS.md).
+
+Here is what the sale itself and the catalogue tell; what a till's other tickets tell is in `domain/tickets.py`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import NamedTuple
+
+from appliance.domain import money
+from appliance.domain.sale import Line, Sale, VatTotal
+from appliance.domain.tickets import CLOCK_BACK, GAP, REUSED, unix_s
+
+FLAGS = (
+    "line-gross",
+    "line-net",
+    "total-lines",
+    "total-tenders",
+    "vat-totals",
+    "unknown-article",
+    "price-mismatch",
+    "business-date",
+    CLOCK_BACK,
+    REUSED,
+    GAP,
+)
+
+# Shops sell past midnight, and their business date is of their own time zone; nobody closes a day later than that.
+BUSINESS_DAYS_OFF = 1
+# A clock may be corrected by NTP in the middle of a ticket.
+TICKET_BACK_S = 1.0
+
+
+class Price(NamedTuple):
+    """What the catalogue holds of an article that can be sold."""
+
+    price_minor: int
+    currency: str
+
+
+def in_order(*found: Iterable[str]) -> list[str]:
+    """Flags found in several places as one list: each once, in the order of FLAGS."""
+    all_found = {flag for flags in found for flag in flags}
+    return [flag for flag in FLAGS if flag in all_found]
+
+
+def flags(sale: Sale) -> list[str]:
+    """What does not add up within this sale; empty when all does."""
+    live = [line for line in sale.lines if not line.voided]
+    found = []
+    if any(_line_gross(line) != line.gross_minor for line in live):
+        found.append("line-gross")
+    if any(money.net_of(line.gross_minor, line.vat_rate_bp) != line.net_minor for line in live):
+        found.append("line-net")
+    if sum([line.gross_minor for line in live]) != sale.total_minor:
+        found.append("total-lines")
+    if sum([tender.amount_minor for tender in sale.tenders]) != sale.total_minor:
+        found.append("total-tenders")
+    if not _vat_adds_up(live, sale.vat_totals):
+        found.append("vat-totals")
+    if not _of_its_day(sale.business_date, sale.ended_at):
+        found.append("business-date")
+    if _ends_before(sale.started_at, sale.ended_at):
+        found.append(CLOCK_BACK)
+    return found
+
+
+def priced_articles(sale: Sale) -> list[str]:
+    """The ids of the articles whose prices a catalogue can confirm: of what was sold or taken back, not voided."""
+    return [line.article_id for line in sale.lines if _is_priced(line)]
+
+
+def catalogue_flags(sale: Sale, prices: Mapping[str, Price | None]) -> list[str]:
+    """How the sale differs from the catalogue it names. `prices` holds each of `priced_articles`; None: no such."""
+    unknown = mismatch = False
+    for line in sale.lines:
+        if _is_priced(line):
+            price = prices[line.article_id]
+            if price is None:
+                unknown = True
+            elif price.price_minor != line.unit_price_minor or price.currency != sale.currency:
+                mismatch = True
+    return ["unknown-article"] * unknown + ["price-mismatch"] * mismatch
+
+
+def _is_priced(line: Line) -> bool:
+    return not line.voided and (line.line_type == "sale" or line.line_type == "return")
+
+
+def _line_gross(line: Line) -> int:
+    gross = money.extended(line.unit_price_minor, line.quantity)
+    return gross + sum([a.amount_minor for a in line.adjustments]) if line.adjustments else gross
+
+
+def _vat_adds_up(lines: list[Line], totals: list[VatTotal]) -> bool:
+    gross, net = _by_rate(lines)
+    gross_said, net_said = _by_rate(totals)
+    # Tills compute the net of a rate either line by line or from its gross: both are right.
+    return all(
+        gross_said[rate] == gross[rate] and net_said[rate] in (net[rate], money.net_of(gross[rate], rate))
+        for rate in gross.keys() | gross_said.keys()
+    )
+
+
+def _by_rate(rows: Iterable[Line | VatTotal]) -> tuple[defaultdict[int, int], defaultdict[int, int]]:
+    gross: defaultdict[int, int] = defaultdict(int)
+    net: defaultdict[int, int] = defaultdict(int)
+    for row in rows:
+        gross[row.vat_rate_bp] += row.gross_minor
+        net[row.vat_rate_bp] += row.net_minor
+    return gross, net
+
+
+def _of_its_day(business_date: str, ended_at: str) -> bool:
+    if ended_at.startswith(business_date):
+        return True
+    days = date.fromisoformat(business_date).toordinal() - date.fromisoformat(ended_at[:10]).toordinal()
+    return abs(days) <= BUSINESS_DAYS_OFF
+
+
+def _ends_before(started_at: str, ended_at: str) -> bool:
+    # Of one form and both in UTC, texts compare as their times do: nearly always that spares reading them.
+    if len(started_at) == len(ended_at) and started_at[-1] == ended_at[-1] == "Z" and started_at <= ended_at:
+        return False
+    return unix_s(ended_at) < unix_s(started_at) - TICKET_BACK_S

@@ -1,0 +1,111 @@
+"""Watch the room on the card: who fills it must stop before sales do, and a full one must still be able to say so.
+
+    ample ──below `download_floor`──▶ low: no catalogue is fetched any more
+      ▲                                │
+      │                          below `floor`, or the database found no room
+      │                                ▼
+      └──room for the ballast──── full: the ballast is let go, new sales are refused (507), the issue is told
+
+What the ballast gave back is not for selling on: it is for what is in hand, for a checkpoint, and for the event that
+tells of it. So `full` ends only once the ballast could be taken again, with the floor still free beside it.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.domain.errors import CannotAccept, DiskFull
+from appliance.runtime.ballast import Ballast
+from appliance.runtime.clock import Clock
+from appliance.runtime.pause import pause
+from appliance.storage.journal import Journal
+from appliance.storage.set_aside import numbers_aside
+
+log = logging.getLogger(__name__)
+
+# A busy shop writes about 1 MB in this time: far less than the floor.
+LOOK_EVERY_S = 10.0
+# Somebody is at work on a full card, or a customer waits: look sooner.
+LOOK_FULL_S = 2.0
+RETRY_AFTER_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """Free bytes below which catalogues are no longer fetched, and below which no sale is accepted."""
+
+    download: int
+    sales: int
+
+
+class DiskWatch:
+    """`full` and `low` as of the last look; `asides` are the numbers of the journals that were set aside."""
+
+    def __init__(self, journal: Journal, path: Path, ballast: Ballast, floors: Floors, clock: Clock) -> None:
+        self._journal = journal
+        self._path = path
+        self._ballast = ballast
+        self._floors = floors
+        self._clock = clock
+        self._refused = 0
+        self.free_bytes = 0
+        self.full = False
+        self.low = False
+        self.asides: list[int] = []
+
+    def admit(self) -> None:
+        """Raises DiskFull while no new sale may come in."""
+        if self.full:
+            raise DiskFull("the box's storage is full", retry_after_s=RETRY_AFTER_S)
+
+    def admit_download(self) -> None:
+        """Raises DiskFull while nothing may be fetched that can be fetched later."""
+        if self.low:
+            raise DiskFull("too little room to fetch a catalogue")
+
+    async def run(self) -> None:
+        """Look for ever; at once when the database found no room."""
+        while True:
+            await self.look()
+            await pause(self._clock, LOOK_FULL_S if self.full else LOOK_EVERY_S, self._journal.out_of_room)
+
+    async def look(self) -> None:
+        """One look, and what follows from it."""
+        refused = self._journal.refused_for_room > self._refused
+        self._refused, was_full = self._journal.refused_for_room, self.full
+        await asyncio.to_thread(self._weigh, refused)
+        if self.full == was_full:
+            return
+        log.error("disk.full" if self.full else "disk.recovered", extra={"free_bytes": self.free_bytes})
+        try:
+            if self.full:
+                await self._journal.record("disk_full", {"free_bytes": self.free_bytes})
+            else:
+                await self._journal.record("disk_recovered", {"free_bytes": self.free_bytes})
+        except CannotAccept as error:
+            log.error("disk.unrecorded", extra={"why": str(error)})
+
+    def _weigh(self, refused: bool) -> None:
+        ballast, floor = self._ballast, self._floors.sales
+        if refused or ballast.free_bytes() < floor:
+            make_room(ballast)
+        free = ballast.free_bytes()
+        self.full = refused or free < floor + (ballast.size if ballast.spent() else 0)
+        if not self.full and free >= floor + ballast.size:
+            ballast.hold()  # at the first start there may be no room for it: then it is taken when there is
+        self.free_bytes = ballast.free_bytes()
+        self.low = self.full or self.free_bytes < self._floors.download
+        self.asides = numbers_aside(self._path)
+
+
+def make_room(ballast: Ballast) -> None:
+    """Let the ballast go, if it is there. Blocks."""
+    if ballast.held():
+        ballast.let_go()
+
+
+def make_room_to_start(ballast: Ballast, floors: Floors) -> None:
+    """The same before anything is opened: on a full disk not even a journal could be. Blocks."""
+    if ballast.free_bytes() < floors.sales:
+        make_room(ballast)

@@ -1,0 +1,37 @@
+"""The head file: the last signed head of this box, kept outside the database as a witness against it.
+
+A journal that was put back to an earlier state, or that lost its tail, is whole in itself: only something that was
+not put back with it can tell. It holds the envelope as the box signed it, so a damaged file is no witness at all.
+"""
+
+import logging
+from pathlib import Path
+
+from appliance.domain.dsse import Signer
+from appliance.domain.errors import BadSignature
+from appliance.domain.statements import HEAD_TYPE, Head, verify
+from appliance.runtime.files import write_whole
+
+log = logging.getLogger(__name__)
+
+
+class HeadFile:
+    """One file of one box. Blocks: to be called on a thread."""
+
+    def __init__(self, path: Path, signer: Signer) -> None:
+        self._path = path
+        self._keys = {signer.key_id: signer.public_key}
+
+    def read(self) -> Head | None:
+        """The head it holds; None when there is no file, or none that this box signed."""
+        try:
+            return verify(self._path.read_bytes(), HEAD_TYPE, Head, self._keys)
+        except FileNotFoundError:
+            return None
+        except (BadSignature, OSError) as error:
+            log.error("head_file.unreadable", extra={"file": self._path.name, "why": str(error)})
+            return None
+
+    def write(self, envelope: bytes) -> None:
+        """Replace it; on disk when this returns. Raises OSError."""
+        write_whole(self._path, envelope)
