@@ -16,12 +16,14 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if "CI" in os.environ else "dev")
 
 
-def require(*tools: str, root: bool = False) -> None:
-    """Skip the test when a program it needs is not installed (or, with `root`, when it may not run as root).
+def require(*tools: str, root: bool = False, device: str = "") -> None:
+    """Skip the test when a program or a device it needs is not there (or, with `root`, when it may not run as root).
 
     With REQUIRE_ALL=1, as in CI, the test fails instead: a test that nobody runs holds no promise.
     """
     missing = [tool for tool in tools if shutil.which(tool) is None]
+    if device and not os.access(device, os.R_OK | os.W_OK):
+        missing.append(device)
     if root and os.geteuid() != 0:
         missing.append("root")
     if not missing:

@@ -1,0 +1,68 @@
+"""The clocks of one machine in virtual time. `wall` may be off by years; `monotonic` starts anew at each boot."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from appliance.domain.event import ClockQuality, ClockReading
+from appliance.runtime.clock import AGREEMENT_S
+
+# A Monday morning before the shop opens.
+BEGINNING = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+
+TICK_S = 1e-6
+
+
+class TrueTime:
+    """Time as it is: head office has it, and tills nearly so. Implements `runtime.clock.Clock`."""
+
+    def wall(self) -> datetime:
+        """True wall time."""
+        return BEGINNING + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        """Virtual seconds since the beginning."""
+        return asyncio.get_running_loop().time()
+
+    def reading(self) -> ClockReading:
+        """As a machine whose clock is set would say it."""
+        return ClockReading("synced", "true", round(self.monotonic() * 1e9))
+
+    def confirm(self, trusted: datetime) -> None:
+        """It needs no confirmation."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Virtual time passes: a little always, or a loop that rounding wakes too early would spin for ever."""
+        await asyncio.sleep(max(seconds, TICK_S) if seconds > 0 else 0)
+
+
+class MachineClock(TrueTime):
+    """One boot of the box. `lead` is shared by all boots: how far its wall clock is ahead of true time."""
+
+    def __init__(self, boot: str, lead: "Lead") -> None:
+        self.boot = boot
+        self._lead = lead
+        self._booted_s = super().monotonic()
+        self._quality: ClockQuality = "floor"
+
+    def wall(self) -> datetime:
+        """What the box believes."""
+        return BEGINNING + timedelta(seconds=super().monotonic() + self._lead.seconds)
+
+    def monotonic(self) -> float:
+        """Seconds since this boot."""
+        return super().monotonic() - self._booted_s
+
+    def reading(self) -> ClockReading:
+        """Quality, boot and monotonic time."""
+        return ClockReading(self._quality, self.boot, round(self.monotonic() * 1e9))
+
+    def confirm(self, trusted: datetime) -> None:
+        """As the real clock: a trusted time that agrees makes it synced."""
+        self._quality = "synced" if abs((self.wall() - trusted).total_seconds()) <= AGREEMENT_S else "unknown"
+
+
+class Lead:
+    """By how much the box's wall clock is wrong."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0

@@ -1,0 +1,353 @@
+"""A small, faithful till: makes tickets, keeps each until it is in the cloud, brings it again for as long as it takes.
+
+The mode machine is the till's own (`till.modes`). Copies and ticket numbers survive its death, all else does not.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from appliance.domain.canonical import canonical
+from appliance.domain.errors import (
+    CannotAccept,
+    CloudRefused,
+    CloudUnreachable,
+    NotFound,
+    OnlineOnly,
+    OperationRejected,
+    OutcomeUnknown,
+    SaleConflict,
+)
+from appliance.domain.gate import BUILT_IN, operations_in
+from appliance.domain.sale import Sale
+from appliance.domain.wire import Ack, ModeView, OperationRequest, SyncedView
+from appliance.runtime.clock import Clock, rfc3339
+from campaigns.simulation.box import Box, NoBox
+from campaigns.simulation.line import Line
+from campaigns.simulation.oracle import Oracle
+from till import modes
+from till.tickets import Basket, Item, Stamp, make_sale, price, uuid7
+
+State = Literal["pending", "accepted", "synced", "withdrawn"]
+
+ANSWER_S = 5.0
+LAN_S = (0.001, 0.02)
+LOST_ACKS = 0.01
+# Shares of what is done at a counter.
+DEPOSITS, OPERATIONS, REPEATS, CONFLICTS = 0.04, 0.03, 0.05, 0.01
+RETRY_S = (0.5, 30.0)
+OPERATION_NAMES = ("transfer", "goods_reception", "petty_cash_expense", "new_customer", "daily_closing")
+
+
+class NoAnswer(Exception):
+    """The box did not answer this till in time."""
+
+
+@dataclass(slots=True)
+class Copy:
+    """A sale as the till keeps it."""
+
+    sale: Sale
+    state: State = "pending"
+    asked_cloud: bool = False
+    place: tuple[int, int] = (0, 0)
+
+
+@dataclass(slots=True)
+class Disk:
+    """What outlives a till's death."""
+
+    copies: dict[str, Copy] = field(default_factory=dict)
+    tickets: int = 0
+
+
+class Till:
+    """One life of a till on its disk."""
+
+    def __init__(
+        self,
+        name: str,
+        disk: Disk,
+        box: Callable[[], Box | None],
+        line: Line,
+        oracle: Oracle,
+        clock: Clock,
+        rng: random.Random,
+        told_ack: Callable[[], None],
+        *,
+        two_ways: bool,
+    ) -> None:
+        self.name = name
+        self.disk = disk
+        self._box = box
+        self._line = line
+        self._oracle = oracle
+        self._clock = clock
+        self._rng = rng
+        self._told_ack = told_ack
+        self._modes = modes.begin(two_ways=two_ways)
+        self._settle = asyncio.Event()
+        self._in_hand: str | None = None
+        self._heard: SyncedView | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Copies that are not in the cloud."""
+        return sum(copy.state in ("pending", "accepted") for copy in self.disk.copies.values())
+
+    # --- what the box tells
+
+    def met(self, box: Box) -> None:
+        """The box is there (again): it is asked for what it accepted."""
+        self._heard = None
+        self._settle.set()
+        box.spawn(self._listen(box))
+
+    def look_again(self) -> None:
+        """As after a blip of the shop's network."""
+        self._settle.set()
+
+    async def _listen(self, box: Box) -> None:
+        loop = asyncio.get_running_loop()
+        with box.feed.subscribe() as news:
+            while True:
+                _, view = await news.next()
+                loop.call_later(self._rng.uniform(*LAN_S), self._hear, box, view)
+
+    def _hear(self, box: Box, view: msgspec.Struct) -> None:
+        if not box.card.powered:
+            return
+        if isinstance(view, ModeView):
+            self._modes = modes.heard(self._modes, view)
+        elif isinstance(view, SyncedView):
+            self._heard = view
+            for copy in self.disk.copies.values():
+                self._compare(copy)
+
+    def _compare(self, copy: Copy) -> None:
+        epoch, seq = copy.place
+        heard = self._heard
+        if copy.state == "accepted" and heard is not None and epoch == heard.epoch and seq <= heard.seq:
+            self._synced(copy)
+
+    def _synced(self, copy: Copy) -> None:
+        copy.state = "synced"
+        self._oracle.told_synced(copy.sale.sale_id)
+
+    # --- at the counter
+
+    async def serve(self) -> None:
+        """One customer, or something else that happens at a counter."""
+        chance = self._rng.random()
+        done = [copy for copy in self.disk.copies.values() if copy.state in ("accepted", "synced")]
+        if chance < OPERATIONS:
+            await self._operate()
+        elif chance < OPERATIONS + REPEATS and done:
+            await self._repeat(self._rng.choice(done))
+        elif chance < OPERATIONS + REPEATS + CONFLICTS and done:
+            await self._contradict(self._rng.choice(done))
+        else:
+            await self._sell()
+
+    async def _sell(self) -> None:
+        self._modes, change = modes.between_tickets(self._modes, self._clock.monotonic())
+        if change is not None:
+            self._oracle.trace.note(self.name, "mode", change.new, change.cause, change.by)
+        copy = Copy(self._ticket())
+        self.disk.copies[copy.sale.sale_id] = copy
+        self._in_hand = copy.sale.sale_id
+        try:
+            await self._deliver(copy, ("cloud", "box") if self._modes.mode == "cloud" else ("box",))
+        finally:
+            self._in_hand = None
+        self._oracle.trace.note(self.name, "sold", copy.sale.ticket_number, copy.state, *copy.place)
+        if copy.state == "pending":
+            self._settle.set()
+
+    def _ticket(self) -> Sale:
+        rng, at = self._rng, self._clock.wall()
+        self.disk.tickets += 1
+        line_type: Any = "deposit" if rng.random() < DEPOSITS else "sale"
+        items = [
+            Item(
+                article_id=f"a-{rng.randint(1, 500)}",
+                quantity=rng.choice(("1", "1", "2", "0.350")),
+                unit_price_minor=rng.randint(50, 9_999),
+                vat_rate_bp=rng.choice((550, 1_000, 2_000)),
+                line_type=line_type,
+            )
+            for _ in range(rng.randint(1, 4))
+        ]
+        priced = price(Basket(items), lambda _: None, catalogue_version=1)
+        stamp = Stamp(
+            uuid7(int(at.timestamp() * 1_000), rng),
+            self.name,
+            at.date().isoformat(),
+            rfc3339(at),
+            rfc3339(at),
+            self._modes.mode,
+        )
+        return make_sale(priced, stamp, self.disk.tickets)
+
+    async def _deliver(self, copy: Copy, ways: tuple[str, ...]) -> None:
+        for way in ways:
+            await (self._to_cloud(copy) if way == "cloud" else self._to_box(copy))
+            if copy.state != "pending":
+                return
+
+    async def _to_cloud(self, copy: Copy) -> None:
+        copy.asked_cloud = True
+        body = copy.sale.encode()
+        try:
+            await self._line.ask("sale", lambda: self._line.office.sell(body))
+        except CloudUnreachable as error:
+            self._cloud_failed(copy, str(error.fields["cause"]))
+        except CloudRefused as refusal:
+            if refusal.fields["status"] == 409:
+                self._oracle.fail("3", f"head office refuses {copy.sale.sale_id}: {refusal}")
+            self._cloud_failed(copy, "refused")
+        else:
+            if copy.sale.sale_id == self._in_hand:
+                self._modes = modes.cloud_worked(self._modes)
+            self._oracle.answered.add(copy.sale.sale_id)
+            self._synced(copy)
+
+    def _cloud_failed(self, copy: Copy, cause: str) -> None:
+        """Only the ticket in hand tells of the way to take next; what is brought behind the counter does not."""
+        if copy.sale.sale_id == self._in_hand:
+            self._modes = modes.cloud_failed(self._modes, cause, self._clock.monotonic())
+
+    async def _to_box(self, copy: Copy) -> None:
+        sale = copy.sale
+        online = hides = False
+
+        async def accept(box: Box) -> tuple[Ack, bool]:
+            nonlocal online, hides
+            online, hides = box.wan.link.online, any(operations_in(sale, BUILT_IN))
+            ago_s = self._clock.monotonic() - self._line.answered_s
+            ack, known = await box.selling.accept(sale, self.name)
+            if hides and not known and box.card.powered:
+                self._oracle.passed(f"sale {sale.sale_id}", online, ago_s)
+            return ack, known
+
+        try:
+            ack, _ = await self._ask_box(accept)
+        except OnlineOnly:
+            # The cloud may hold it unsaid, or a ticket was handed out: then it is no longer the till's to withdraw.
+            copy.state = "pending" if copy.asked_cloud or copy.place != (0, 0) else "withdrawn"
+        except (NoAnswer, CannotAccept):
+            pass
+        except SaleConflict as conflict:
+            self._oracle.fail("3", f"the box calls {sale.sale_id} a conflict: {conflict}")
+        else:
+            self._acked(copy, ack)
+
+    def _acked(self, copy: Copy, ack: Ack) -> None:
+        self._oracle.acked(copy.sale.sale_id, canonical(ack))
+        if copy.state == "pending":
+            copy.state, copy.place = "accepted", (ack.epoch, ack.seq)
+            self._compare(copy)  # the news may have come before the ack
+        self._told_ack()
+
+    async def _repeat(self, copy: Copy) -> None:
+        """The cashier presses the key again: the first ack, byte for byte."""
+        try:
+            ack, known = await self._ask_box(lambda box: box.selling.accept(copy.sale, self.name))
+        except (NoAnswer, CannotAccept, OnlineOnly):
+            return
+        first_time = copy.sale.sale_id not in self._oracle.acks
+        self._oracle.expect(known or first_time, "3", f"{copy.sale.sale_id} was stored a second time")
+        self._acked(copy, ack)
+
+    async def _contradict(self, copy: Copy) -> None:
+        if copy.sale.sale_id not in self._oracle.acks:
+            return  # only one way knows it: what the other says of it is no conflict yet
+        other = msgspec.structs.replace(copy.sale, operator_id="another")
+        try:
+            await self._ask_box(lambda box: box.selling.accept(other, self.name))
+        except SaleConflict:
+            self._oracle.conflicted(copy.sale, "conflict")
+        except (NoAnswer, CannotAccept, OnlineOnly):
+            pass
+        else:
+            self._oracle.conflicted(copy.sale, "accepted")
+
+    async def _operate(self) -> None:
+        name = self._rng.choice(OPERATION_NAMES)
+        at_ms = int(self._clock.wall().timestamp() * 1_000)
+        request = OperationRequest(uuid7(at_ms, self._rng), {"by": self.name})
+        online, ago_s = False, 0.0
+
+        async def perform(box: Box) -> Any:
+            nonlocal online, ago_s
+            online, ago_s = box.wan.link.online, self._clock.monotonic() - self._line.answered_s
+            return await box.operations.perform(name, request, self.name)
+
+        refusals = (NoAnswer, OutcomeUnknown, OnlineOnly, CloudRefused, OperationRejected, CannotAccept)
+        with contextlib.suppress(*refusals):
+            await self._ask_box(perform)
+        if request.operation_id in self._line.office.operations:
+            self._oracle.passed(f"operation {name}", online, ago_s)
+
+    # --- behind it
+
+    async def settle(self) -> None:
+        """Bring what is still here, for ever."""
+        wait_s = RETRY_S[0]
+        while True:
+            await self._check()
+            for copy in list(self.disk.copies.values()):
+                if copy.state == "pending" and copy.sale.sale_id != self._in_hand:
+                    await self._deliver(copy, self._behind_the_counter())
+            if any(copy.state == "pending" for copy in self.disk.copies.values()):
+                await self._clock.sleep(self._rng.uniform(0, wait_s))
+                wait_s = min(wait_s * 2, RETRY_S[1])
+            else:
+                wait_s = RETRY_S[0]
+                await self._settle.wait()
+                self._settle.clear()
+
+    def _behind_the_counter(self) -> tuple[str, ...]:
+        if not self._modes.two_ways:
+            return ("box",)
+        return ("cloud", "box") if self._modes.mode == "cloud" else ("box", "cloud")
+
+    async def _check(self) -> None:
+        for copy in [c for c in self.disk.copies.values() if c.state == "accepted"]:
+            sale_id = copy.sale.sale_id
+            try:
+                view = await self._ask_box(lambda box, sale_id=sale_id: _look_up(box, sale_id))  # type: ignore[misc]
+            except NoAnswer:
+                return
+            except NotFound:
+                self._oracle.trace.note(self.name, "lost", sale_id)
+                copy.state = "pending"
+            else:
+                # Another one, when it was carried into a new epoch.
+                copy.place = (view.ack.epoch, view.ack.seq)
+                if view.synced:
+                    self._synced(copy)
+
+    async def _ask_box(self, work: Callable[[Box], Awaitable[Any]]) -> Any:
+        """A request over the shop's network. Raises NoAnswer, and what the box raises."""
+        await self._clock.sleep(self._rng.uniform(*LAN_S))
+        box = self._box()
+        if box is None:
+            raise NoAnswer
+        try:
+            answer = await asyncio.wait_for(box.ask(work), ANSWER_S)
+        except (NoBox, TimeoutError) as error:
+            raise NoAnswer from error
+        if self._rng.random() < LOST_ACKS:
+            self._line.counts["lost ack"] += 1
+            raise NoAnswer
+        return answer
+
+
+async def _look_up(box: Box, sale_id: str) -> Any:
+    return box.selling.look_up(sale_id)
