@@ -7,6 +7,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from appliance.domain.errors import (
     CloudUnreachable,
     OutcomeUnknown,
     SnapshotRequired,
+    TooLarge,
 )
 from appliance.domain.link import Cause
 from appliance.domain.statements import PROBE_TYPE, Keys, ProbeAnswer, verify
@@ -181,6 +183,9 @@ class CloudGateway:
                 cause=Cause.CLOUD_DOWN,
                 retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
             )
+        if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            # Mostly the word of a proxy before the cloud, whatever form it has: a smaller request may pass.
+            raise CloudRefused(where, status=response.status, problem=TooLarge.code)
         if response.content_type != "application/problem+json":
             raise CloudUnreachable(f"{where}, and not in our words", cause=Cause.CAPTIVE_PORTAL)
         body: dict[str, Any] = _decoded(await _read(response), dict[str, Any])

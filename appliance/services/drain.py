@@ -31,9 +31,13 @@ log = logging.getLogger(__name__)
 # The batch that proves a line which just came back: small, so that a bad line costs little.
 PROOF_EVENTS = 20
 BACKOFF_BASE_S = 1.0
+# How many events more after each batch that went through. Halving on trouble and growing by steps finds what the line
+# and what stands before the cloud can bear, and stays near it (additive increase, multiplicative decrease: RFC 5681).
+GROWTH_EVENTS = 5
 # An identity that the cloud does not know is for a person to mend; ask again now and then.
 HOLD_S = 60.0
 HOLD_STATUSES = (401, 403)
+TOO_LARGE_STATUS = 413
 # The cloud holds another continuation of an epoch. A person must look at that of the present one only.
 FORKS = ("fork", "rolled-back")
 
@@ -48,6 +52,10 @@ class DrainStopped(Exception):
         super().__init__(detail)
         self.code = code
         self.epoch = 0
+
+
+class _TooMuch(Exception):
+    """Somebody before the cloud takes no batch of this size; a smaller one comes next."""
 
 
 class Drain:
@@ -76,6 +84,7 @@ class Drain:
         self._cloud_keys = cloud_keys
         self._clock = clock
         self._rng = rng
+        self._batch_events_max = batch_events
         self._batch_events = batch_events
         self._retry_cap_s = retry_cap_s
         self._retry_after_s = 0.0
@@ -101,7 +110,7 @@ class Drain:
         await asyncio.Event().wait()
 
     async def step(self) -> bool:
-        """Deliver one batch and settle it; False when nothing waits.
+        """Deliver one batch and settle it, or find that it must be smaller; False when nothing waits.
 
         Raises CloudUnreachable (try again), DrainStopped (never again without a person).
         """
@@ -113,9 +122,12 @@ class Drain:
         try:
             receipt, envelope = await self._deliver(batch)
             await self._settle(receipt, envelope)
+        except _TooMuch:
+            return True
         except DrainStopped as stop:
             stop.epoch = batch.epoch
             raise
+        self._batch_events = min(self._batch_events_max, self._batch_events + GROWTH_EVENTS)
         self._clock.confirm(datetime.fromisoformat(receipt.at))
         self._tell_synced()
         return True
@@ -144,13 +156,21 @@ class Drain:
             envelope = await self._cloud.send_batch(packed, nonce)
         except CloudUnreachable as error:
             self._retry_after_s = error.fields.get("retry_after_s") or 0.0
+            self._shrink(len(batch.bodies))
             raise
         except CloudRefused as refusal:
+            if refusal.fields.get("status") == TOO_LARGE_STATUS and self._shrink(len(batch.bodies)):
+                raise _TooMuch from refusal
             if refusal.fields.get("status") in HOLD_STATUSES:
                 self._retry_after_s = HOLD_S
                 raise CloudUnreachable(str(refusal), cause="refused") from refusal
             raise DrainStopped(str(refusal.fields.get("problem")), str(refusal)) from refusal
         return self._verified(batch, envelope, nonce), envelope
+
+    def _shrink(self, sent: int) -> bool:
+        """Send half as much next time; False when this was the smallest batch there is: one commit group."""
+        before, self._batch_events = self._batch_events, max(1, min(self._batch_events, sent) // 2)
+        return self._batch_events < before
 
     def _verified(self, batch: OutgoingBatch, envelope: bytes, nonce: str) -> Receipt:
         try:

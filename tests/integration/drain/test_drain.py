@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from appliance.domain import batch
 from appliance.domain.dsse import Signer
 from appliance.domain.errors import CloudRefused, CloudUnreachable
 from appliance.domain.event import Sealed
@@ -267,3 +269,62 @@ async def test_a_restart_goes_on_after_the_last_receipt(tmp_path: Path) -> None:
         await world.come_online()
         assert not await world.step()
         assert world.cloud.calls == []
+
+
+class NarrowCloud(FakeCloud):
+    """Stands behind a proxy that takes no more than so many events at once."""
+
+    takes = 60
+
+    def _ingest(self, packed: bytes, nonce: str) -> bytes:
+        if len(batch.unpack(packed).bodies) > self.takes:
+            raise CloudRefused("too large", status=413, problem="too-large")
+        return super()._ingest(packed, nonce)
+
+
+async def test_a_batch_that_is_too_large_is_halved_until_it_passes(tmp_path: Path) -> None:
+    async with a_world(tmp_path, NarrowCloud) as world:
+        await world.come_online()
+        for number in range(400):
+            await world.journal.append(a_note(number))
+        async with draining(world):
+            await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=60)
+
+        assert world.stored() == list(range(1, 402))
+        # 401, 200, 100 are too large; 50 pass, and the size then grows again by steps.
+        assert world.cloud.calls.count("send_batch") < 20
+
+
+async def test_a_single_group_that_is_too_large_stops_the_drain_loudly(tmp_path: Path) -> None:
+    async with a_world(tmp_path, NarrowCloud) as world, draining(world):
+        await asyncio.gather(*(world.journal.append(a_note(number)) for number in range(100)))
+        await world.come_online()
+        await world.clock.run_until(lambda: world.drain.stopped is not None, within_s=60)
+
+        assert world.drain.stopped is not None
+        assert world.drain.stopped.code == "too-large"
+
+
+class FaintCloud(FakeCloud):
+    """Behind a line on which only small batches come through."""
+
+    sizes: ClassVar[list[int]] = []
+
+    def _ingest(self, packed: bytes, nonce: str) -> bytes:
+        self.sizes.append(len(batch.unpack(packed).bodies))
+        if self.sizes[-1] > 40:
+            raise CloudUnreachable("the line died under it", cause=Cause.NO_ANSWER)
+        return super()._ingest(packed, nonce)
+
+
+async def test_on_a_line_that_dies_under_large_batches_smaller_ones_are_tried(tmp_path: Path) -> None:
+    async with a_world(tmp_path, FaintCloud) as world:
+        await world.come_online()
+        for number in range(300):
+            await world.journal.append(a_note(number))
+        for _ in range(3):
+            with pytest.raises(CloudUnreachable):
+                await world.step()
+        assert await world.step()
+
+        assert FaintCloud.sizes == [301, 150, 75, 37]
