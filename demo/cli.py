@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the desk once; returns the exit code. Wrong arguments end the program with 2."""
     options, as_data = _options(arguments)
     console = Console(stderr=as_data)
-    rngs = {name: random.Random(f"{SEED} {name}") for name in (*TILLS, "kills")}
+    rngs = {name: random.Random(f"{SEED} {name}") for name in (*TILLS, "kills", "line", "gusts")}
+    rngs["weather"] = random.Random(options.weather)
     try:
         tally = asyncio.run(run_session(options, rngs, SystemClock(), console))
     except ConfigError as error:
@@ -82,6 +83,7 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, bool]:
         speed=args.speed,
         outages=outages,
         kills=args.kill_box,
+        weather=args.weather,
         live=live,
     )
     return options, args.json
@@ -102,6 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--kill-box", type=_kills, default=0, metavar="N", help="kill -9 the box N times, spread over the run"
+    )
+    parser.add_argument(
+        "--weather",
+        type=_seed,
+        metavar="SEED",
+        help="random faults of the line at random moments: answers lost, bits flipped, all sent twice, ...",
     )
     parser.add_argument(
         "--articles", type=Path, metavar="FILE", help="a catalogue: gtin<TAB>name, may be gzipped"
@@ -152,6 +160,12 @@ def _outage(text: str) -> Outage:
 def _kills(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) > KILLS_MAX:
         raise argparse.ArgumentTypeError(f"{text!r}: a number from 0 to {KILLS_MAX}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number")
     return int(text)
 
 

@@ -6,6 +6,7 @@ from start to start: the box is told where head office is now, and the tills fin
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -112,7 +113,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(root: Path, articles: Path | None, clock: Clock) -> AsyncIterator[Desk]:
+async def open_desk(
+    root: Path, articles: Path | None, clock: Clock, rng: random.Random
+) -> AsyncIterator[Desk]:
     """Head office, line and box, running; tills are started by whoever has work for them.
 
     Raises ConfigError (the directory is in use or cannot be made), ChildFailed.
@@ -126,7 +129,7 @@ async def open_desk(root: Path, articles: Path | None, clock: Clock) -> AsyncIte
         cloud = await start_child([*argv, "--port", "0"], log=places.log("cloud"), hear=_ignore)
         stack.push_async_callback(cloud.stop)
         cloud_url = await cloud.ready()
-        line = await stack.enter_async_context(open_line(_address(cloud_url), clock))
+        line = await stack.enter_async_context(open_line(_address(cloud_url), clock, rng))
         desk = Desk(places, memory, line, cloud_url)
         stack.push_async_callback(desk.stop)
         await _set_up(places, memory, line.url, articles, wanted)
@@ -222,6 +225,7 @@ def _configure_box(places: Places, cloud_url: str) -> None:
         f"state = {quoted(str(places.box))}\n\n"
         f'[lan]\nhost = "{LOOPBACK}"\nport = 0\n\n'
         f'[mdns]\ninterfaces = ["{LOOPBACK}"]\n\n'
+        "[disk]\nballast_mib = 1\n\n"
         f"[cloud]\nurl = {quoted(cloud_url)}\n"
     )
 

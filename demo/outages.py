@@ -14,7 +14,7 @@ NOTICE_S = 14.5
 # A mended line: a probe within 6 s, the proof 5 s later (domain/link.py), a till hears of it within another second.
 RECOVER_S = 12.5
 
-Phase = Literal["starting", "up", "noticing", "cut", "recovering"]
+Phase = Literal["starting", "up", "noticing", "cut", "recovering", "stormy"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
@@ -76,14 +76,17 @@ def edges(
     *,
     until_s: float,
     box_starts_s: Sequence[float] = (),
+    gusts: Sequence[Outage] = (),
 ) -> list[Edges]:
     """What the tills heard of each cut; `until_s` is when selling ended, and with it the time they were given.
 
-    A box that is started again begins anew with judging the line: only time that it had in one piece counts.
+    A box that is started again begins anew with judging the line: only time that it had in one piece counts. Who has
+    met bad weather may have gone local before the cut, and is slow to trust the line after it: nothing is due.
     """
     found = []
     for outage in outages:
         mended_s = min(outage.mended_s, until_s)
+        fair = not any(gust.cut_s < until_s for gust in gusts)
         local = _heard(proposals, "local", outage.cut_s, mended_s)
         cloud = _heard(proposals, "cloud", mended_s, math.inf)
         found.append(
@@ -93,8 +96,8 @@ def edges(
                 tills=len(tills),
                 heard_local=len(local & set(tills)),
                 heard_cloud=len(cloud & set(tills)),
-                due_local=_in_one_piece_s(outage.cut_s, mended_s, box_starts_s) >= NOTICE_S,
-                due_cloud=_in_one_piece_s(mended_s, until_s, box_starts_s) >= RECOVER_S,
+                due_local=fair and _in_one_piece_s(outage.cut_s, mended_s, box_starts_s) >= NOTICE_S,
+                due_cloud=fair and _in_one_piece_s(mended_s, until_s, box_starts_s) >= RECOVER_S,
             )
         )
     return found
@@ -107,6 +110,7 @@ def by_phase(
     tills: Sequence[str],
     *,
     box_starts_s: Iterable[float] = (0.0,),
+    gusts: Sequence[Outage] = (),
 ) -> dict[Phase, Count]:
     """The operations by how the line was when the till was told."""
     settled = {outage: settled_s(outage, proposals, tills) for outage in outages}
@@ -116,7 +120,7 @@ def by_phase(
     }
     found = {phase: Count() for phase in PHASES}
     for operation in operations:
-        phase = _phase(operation.at_s, starts, settled)
+        phase = _phase(operation.at_s, starts, settled, gusts)
         before = found[phase]
         found[phase] = Count(before.passed + operation.passed, before.refused + (not operation.passed))
     return found
@@ -136,12 +140,16 @@ def _all_heard_s(mode: Mode, from_s: float, proposals: Iterable[Proposal], tills
     return max((firsts.get(till, math.inf) for till in tills), default=math.inf)
 
 
-def _phase(at_s: float, starts: dict[float, float], settled: dict[Outage, float]) -> Phase:
+def _phase(
+    at_s: float, starts: dict[float, float], settled: dict[Outage, float], gusts: Iterable[Outage]
+) -> Phase:
     for outage, from_s in settled.items():
         if outage.cut_s <= at_s < outage.mended_s:
             return "cut" if at_s >= from_s else "noticing"
         if outage.mended_s <= at_s < outage.mended_s + RECOVER_S:
             return "recovering"
+    if any(gust.cut_s <= at_s for gust in gusts):  # the more a line breaks, the longer it has to prove itself
+        return "stormy"
     starting = any(from_s <= at_s < to_s for from_s, to_s in starts.items())
     return "starting" if starting else "up"
 

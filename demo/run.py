@@ -16,6 +16,7 @@ from demo.outages import Operation, Outage
 from demo.processes import ChildFailed
 from demo.tally import Tally, judge
 from demo.watch import Watch
+from demo.weather import Due, Gust
 from till.script import Step
 
 # Discovery takes a second or two; a till that has not found the box by then starts selling all the same.
@@ -33,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True):
     for_s: float | None
     outages: list[Outage]
     kills_s: list[float]
+    weather: Iterable[Due] = ()
 
 
 def kill_times(count: int, for_s: float, rng: random.Random) -> list[float]:
@@ -44,17 +46,31 @@ def kill_times(count: int, for_s: float, rng: random.Random) -> list[float]:
 class Controls:
     """What a person, or the plan, does to the desk; remembers the cuts for the tally."""
 
-    def __init__(self, desk: Desk, hearing: Hearing) -> None:
+    def __init__(self, desk: Desk, hearing: Hearing, clock: Clock) -> None:
         self._desk = desk
         self._hearing = hearing
+        self._clock = clock
         self._outages: list[Outage] = []
+        self._gusts: list[Outage] = []
+        self._blowing: asyncio.Task[None] | None = None
         self._killing: asyncio.Task[None] | None = None
+        self.gust: Gust | None = None
         self.kills_s: list[float] = []
 
     @property
     def outages(self) -> list[Outage]:
         """Every cut so far; the last one may still last."""
         return list(self._outages)
+
+    @property
+    def gusts(self) -> list[Outage]:
+        """From when to when it was stormy; the last gust may still blow."""
+        return list(self._gusts)
+
+    @property
+    def gusts_so_far(self) -> int:
+        """How many gusts there were."""
+        return len(self._gusts)
 
     @property
     def cut_since_s(self) -> float | None:
@@ -69,7 +85,10 @@ class Controls:
             self._hearing.note("line", "is cut", "bold red")
 
     async def mend(self) -> None:
-        """Mend the line, and let it be fast again."""
+        """Mend the line, and let it be calm and fast again."""
+        if self._blowing is not None and not self._blowing.done():
+            self._blowing.cancel()
+            await asyncio.wait([self._blowing])
         if self._desk.line.condition.slow:
             self._desk.line.slow(0.0, None)
             self._hearing.note("line", "is fast again", "bold green")
@@ -82,6 +101,26 @@ class Controls:
         """Make the line slow."""
         self._desk.line.slow(SLOW_LATENCY_S, SLOW_BYTES_PER_S)
         self._hearing.note("line", f"is slow: {SLOW_LATENCY_S:g} s each way", "bold yellow")
+
+    def begin_gust(self, gust: Gust) -> None:
+        """Let it blow, and end by itself; nothing happens while another gust blows."""
+        if self.gust is None:
+            self.gust = gust
+            self._blowing = asyncio.create_task(self._blow(gust), name="gust")
+
+    async def _blow(self, gust: Gust) -> None:
+        line = self._desk.line
+        self._gusts.append(Outage(self._hearing.now_s))
+        self._hearing.note("line", f"{gust.words} for {gust.lasts_s:.1f} s", "bold magenta")
+        for fault in gust.faults:
+            line.inflict(fault)
+        try:
+            await self._clock.sleep(gust.lasts_s)
+        finally:
+            await line.relieve()
+            self._gusts[-1] = Outage(self._gusts[-1].cut_s, self._hearing.now_s)
+            self.gust = None
+            self._hearing.note("line", "is calm again", "green")
 
     def begin_kill(self) -> None:
         """Kill the box and start it again; nothing more when that is under way already."""
@@ -121,7 +160,11 @@ async def sell(
     feeds = [
         _feed(desk, till, _until_end(steps, plan.for_s), hearing, clock) for till, steps in scripts.items()
     ]
-    happening = [_cut_and_mend(plan, controls, hearing, clock), _kill(plan, controls, hearing, clock)]
+    happening = [
+        _cut_and_mend(plan, controls, hearing, clock),
+        _kill(plan, controls, hearing, clock),
+        _storm(plan, controls, hearing, clock),
+    ]
     async with running(*happening), running(*feeds) as fed:
         over = asyncio.create_task(_over(fed, plan.for_s, clock), name="over")
         stopped = asyncio.create_task(stop.wait(), name="stopped")
@@ -163,7 +206,12 @@ async def tally(
     ]
     asked = [*hearing.operations, *hidden]
     operations = outages.by_phase(
-        asked, controls.outages, hearing.proposals, TILLS, box_starts_s=[0.0, *controls.kills_s]
+        asked,
+        controls.outages,
+        hearing.proposals,
+        TILLS,
+        box_starts_s=[0.0, *controls.kills_s],
+        gusts=controls.gusts,
     )
     edges = outages.edges(
         controls.outages,
@@ -171,6 +219,7 @@ async def tally(
         TILLS,
         until_s=sold_until_s,
         box_starts_s=controls.kills_s,
+        gusts=controls.gusts,
     )
     return judge(tickets, told, books, operations, edges)
 
@@ -222,6 +271,12 @@ async def _kill(plan: Plan, controls: Controls, hearing: Hearing, clock: Clock) 
         await clock.sleep(at_s - hearing.now_s)
         controls.begin_kill()
         await controls.at_rest()
+
+
+async def _storm(plan: Plan, controls: Controls, hearing: Hearing, clock: Clock) -> None:
+    for due in plan.weather:
+        await clock.sleep(due.at_s - hearing.now_s)
+        controls.begin_gust(due.gust)
 
 
 async def _until(condition: Callable[[], bool], within_s: float, sooner: asyncio.Event, clock: Clock) -> bool:

@@ -17,13 +17,17 @@ from demo.watch import Watch
 # What the other rows leave of a terminal of 24 lines.
 NEWS_SHOWN = 5
 HASH_SHOWN = 8
-KEYS = "[b]c[/b] cut   [b]m[/b] mend   [b]s[/b] slow   [b]k[/b] kill -9 the box   [b]q[/b] or Ctrl-C: stop and tally"
+KEYS = (
+    "[b]c[/b] cut  [b]m[/b] mend  [b]s[/b] slow  [b]g[/b] gust  [b]k[/b] kill -9 the box"
+    "  [b]q[/b] or Ctrl-C: stop, tally"
+)
 _PHASES: dict[Phase, str] = {
     "starting": "while the box starts",
     "up": "while the line is up",
     "noticing": "in a cut, not yet noticed",
     "cut": "in a cut, noticed",
     "recovering": "just after a cut",
+    "stormy": "in bad weather and after",
 }
 
 
@@ -55,6 +59,8 @@ class Screen:
         condition = self._desk.line.condition
         if (since_s := self._controls.cut_since_s) is not None:
             return f"CUT for {self._hearing.now_s - since_s:.0f} s"
+        if (gust := self._controls.gust) is not None:
+            return f"WEATHER: {gust.words}"
         if condition.slow:
             return f"SLOW: {condition.latency_s:g} s each way"
         return "carries"
@@ -65,8 +71,9 @@ class Screen:
         if status is None:
             return f"{self._hearing.now_s:6.1f} s  the box has not answered yet"
         journal = status.journal
+        storms = f" ({self._controls.gusts_so_far} gusts so far)" if self._controls.gusts_so_far else ""
         return (
-            f"{self._hearing.now_s:6.1f} s  line {self.line_in_words()}; {self._box_in_words(status)}; "
+            f"{self._hearing.now_s:6.1f} s  line {self.line_in_words()}{storms}; {self._box_in_words(status)}; "
             f"{self._hearing.accepted} sales accepted; "
             f"journal {journal.epoch}/{journal.seq} {journal.head[:HASH_SHOWN]}, backlog {journal.backlog}; "
             f"cloud {self._cloud_in_words()}; catalogue {status.catalogue_version}"
@@ -78,7 +85,7 @@ class Screen:
         table.add_column(no_wrap=True, overflow="ellipsis")
         counters = self._desk.line.counters
         line = self.line_in_words()
-        style = {"c": "green", "C": "bold white on red", "S": "bold yellow"}[line[0]]
+        style = {"c": "green", "C": "bold white on red", "S": "bold yellow", "W": "bold magenta"}[line[0]]
         moved = f"  {counters.bytes_up / 1024:.0f} KiB up, {counters.bytes_down / 1024:.0f} KiB down"
         table.add_row("line", Text.assemble((line, style), moved, f", {counters.resets} reset"))
         status = self._watch.status

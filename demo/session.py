@@ -27,6 +27,7 @@ from demo.screen import Screen
 from demo.shoppers import OPERATION_EVERY_S, customers, operations, together
 from demo.tally import Tally
 from demo.watch import Watch
+from demo.weather import forecast, gust
 from till.script import Step
 
 # Without an end of its own, or somebody to end it.
@@ -48,6 +49,7 @@ class Options:
     speed: float | None
     outages: list[Outage]
     kills: int
+    weather: int | None
     live: bool
 
 
@@ -74,7 +76,8 @@ async def run_session(
 ) -> Tally | None:
     """Run the desk once; None when somebody left before the tally.
 
-    `rngs` has one for each till, and one for `kills`. Raises ConfigError, ChildFailed, Unread.
+    `rngs` has one for each till, and one for `kills`, `line`, `gusts` and `weather`.
+    Raises ConfigError, ChildFailed, Unread.
     """
     day = await asyncio.to_thread(_read_day, options.sales)
     for_s = _length_s(options, day)
@@ -83,17 +86,28 @@ async def run_session(
     ending = Ending(main)
     with _signals_to(ending):
         console.print(f"starting head office, line and box; everything is kept under {options.state}")
-        async with open_desk(options.state, options.articles, clock) as desk, open_session() as http:
+        async with (
+            open_desk(options.state, options.articles, clock, rngs["line"]) as desk,
+            open_session() as http,
+        ):
             office = Reader(http, desk.cloud_url, desk.memory.head_office_token)
             watch = Watch(lambda: Reader(http, desk.box_url, desk.memory.box_tokens[WATCHER]), office, clock)
             places = Places(options.state)
             hearing = Hearing(TILLS, places.logs, clock)
-            controls = Controls(desk, hearing)
+            controls = Controls(desk, hearing, clock)
             screen = Screen(desk, hearing, watch, controls, for_s)
-            plan = Plan(for_s, options.outages, kill_times(options.kills, for_s or 0.0, rngs["kills"]))
+            plan = Plan(
+                for_s,
+                options.outages,
+                kill_times(options.kills, for_s or 0.0, rngs["kills"]),
+                () if options.weather is None else forecast(rngs["weather"], for_s),
+            )
             scripts = _scripts(options, day, for_s, await _articles(desk, http, day), rngs)
             _say_where(desk, places, console)
-            async with _shown(screen, controls, ending, options, clock, console), running(watch.run()):
+            async with (
+                _shown(screen, controls, ending, options, rngs["gusts"], clock, console),
+                running(watch.run()),
+            ):
                 ending.selling = True
                 await sell(desk, hearing, controls, plan, scripts, ending.stop, clock)
                 sold_until_s = hearing.now_s
@@ -176,7 +190,13 @@ def _signals_to(ending: Ending) -> Iterator[None]:
 
 @asynccontextmanager
 async def _shown(
-    screen: Screen, controls: Controls, ending: Ending, options: Options, clock: Clock, console: Console
+    screen: Screen,
+    controls: Controls,
+    ending: Ending,
+    options: Options,
+    rng: random.Random,
+    clock: Clock,
+    console: Console,
 ) -> AsyncIterator[None]:
     """Show what happens: live with keys, or as lines."""
     if not options.live:
@@ -184,7 +204,7 @@ async def _shown(
             yield
         return
     with pressed_keys() as keys, Live(screen, console=console, screen=True, auto_refresh=False) as live:
-        async with running(_draw(live, clock), _act(keys, controls, ending)):
+        async with running(_draw(live, clock), _act(keys, controls, ending, rng)):
             yield
 
 
@@ -200,7 +220,7 @@ async def _draw(live: Live, clock: Clock) -> None:
         await clock.sleep(FRAME_EVERY_S)
 
 
-async def _act(keys: asyncio.Queue[str], controls: Controls, ending: Ending) -> None:
+async def _act(keys: asyncio.Queue[str], controls: Controls, ending: Ending, rng: random.Random) -> None:
     while True:
         match await keys.get():
             case "c":
@@ -209,6 +229,8 @@ async def _act(keys: asyncio.Queue[str], controls: Controls, ending: Ending) -> 
                 await controls.mend()
             case "s":
                 controls.slow()
+            case "g":
+                controls.begin_gust(gust(rng))
             case "k":
                 controls.begin_kill()
             case "q":

@@ -104,7 +104,8 @@ class Tally(msgspec.Struct, frozen=True):
     def operations_ok(self) -> bool:
         """Whether none passed in the settled part of a cut, and a good line let some pass when they were asked for."""
         up = self.operations["up"]
-        outside = up.passed + self.operations["starting"].passed + self.operations["recovering"].passed
+        others: tuple[Phase, ...] = ("starting", "recovering", "stormy")
+        outside = up.passed + sum(self.operations[phase].passed for phase in others)
         return self.operations["cut"].passed == 0 and (outside > 0 or up.refused == 0)
 
 

@@ -67,8 +67,8 @@ async def test_a_cut_and_a_killed_box_lose_nothing_and_a_second_start_goes_on(tm
     assert len(first["edges"]) == 1
     assert left_over(state) == []
 
-    again = await start(state, "--for", "600")
-    await until_said(again, "sales accepted")
+    again = await start(state, "--for", "600", "--weather", "3")
+    await until_said(again, "gusts so far")
     again.send_signal(signal.SIGINT)
     code, second, told = await ended(again)
 

@@ -22,6 +22,7 @@ from demo.cli import MISUSE, main
         (["--kill-box", "-1"], "from 0"),
         (["--kill-box", "many"], "from 0"),
         (["--speed", "10"], "--sales"),
+        (["--weather", "bad"], "a whole number"),
     ],
 )
 def test_what_cannot_be_meant_is_misuse(

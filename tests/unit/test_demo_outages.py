@@ -135,3 +135,22 @@ def test_a_box_that_never_trusts_the_line_is_starting_only_for_so_long() -> None
 
 def test_an_outage_without_an_end_lasts() -> None:
     assert Outage(1.0).mended_s == math.inf
+
+
+def test_from_the_first_gust_on_an_operation_is_one_of_bad_weather() -> None:
+    asked = [
+        Operation(20.0, "T1", passed=True),
+        Operation(31.0, "T1", passed=True),
+        Operation(90.0, "T1", False),
+    ]
+
+    counts = by_phase(asked, [], [], ["T1"], gusts=[Outage(30.0, 32.0)])
+
+    assert counts["up"] == Count(passed=1)
+    assert counts["stormy"] == Count(passed=1, refused=1)
+
+
+def test_a_cut_in_bad_weather_is_due_to_be_heard_by_nobody() -> None:
+    found = edges([Outage(40.0, 60.0)], [], ["T1"], until_s=90.0, gusts=[Outage(20.0, 22.0)])
+
+    assert [(edge.due_local, edge.due_cloud, edge.ok) for edge in found] == [(False, False, True)]

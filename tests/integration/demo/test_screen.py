@@ -1,5 +1,6 @@
 """The screen: all that matters is on it, in a terminal of 80 columns and 24 lines."""
 
+import random
 from collections.abc import AsyncIterator
 from io import StringIO
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from appliance.domain.wire import EpochRow, ModeView
 from demo.books import Reader
 from demo.desk import TILLS, Desk, Memory, Places
+from demo.faults import Refuse, Swallow
 from demo.hearing import Hearing
 from demo.line import open_line
 from demo.outages import PHASES, Count, Edges
@@ -19,6 +21,7 @@ from demo.run import SLOW_LATENCY_S, Controls
 from demo.screen import Screen, print_tally
 from demo.tally import Tally
 from demo.watch import Watch
+from demo.weather import Gust
 from tests.fakes.clock import FakeClock
 from tests.fakes.statuses import a_status
 
@@ -26,11 +29,12 @@ from tests.fakes.statuses import a_status
 class Stage:
     """A desk without programs: only what the screen looks at."""
 
-    def __init__(self, desk: Desk, hearing: Hearing, watch: Watch) -> None:
+    def __init__(self, desk: Desk, hearing: Hearing, watch: Watch, clock: FakeClock) -> None:
         self.desk = desk
+        self.clock = clock
         self.hearing = hearing
         self.watch = watch
-        self.controls = Controls(desk, hearing)
+        self.controls = Controls(desk, hearing, clock)
         self.screen = Screen(desk, hearing, watch, self.controls, 60.0)
 
     def text(self) -> str:
@@ -43,10 +47,10 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     clock = FakeClock()
-    async with open_line(("127.0.0.1", 9), clock) as line, ClientSession() as session:
+    async with open_line(("127.0.0.1", 9), clock, random.Random(1)) as line, ClientSession() as session:
         nowhere = Reader(session, "http://127.0.0.1:9", "any")
         desk = Desk(Places(tmp_path), Memory(), line, "http://127.0.0.1:9")
-        made = Stage(desk, Hearing(TILLS, tmp_path, clock), Watch(lambda: nowhere, nowhere, clock))
+        made = Stage(desk, Hearing(TILLS, tmp_path, clock), Watch(lambda: nowhere, nowhere, clock), clock)
         made.watch.answers = True
         made.watch.status = a_status(2)
         made.watch.epochs = [EpochRow("sb-aaaaaaaaaaaaaaaa", 1, 8, "cd" * 32)]
@@ -64,6 +68,7 @@ async def test_everything_fits_a_small_terminal(stage: Stage) -> None:
     lines = stage.text().splitlines()
 
     assert len(lines) <= 23
+    assert any("stop, tally" in line and "gust" in line for line in lines)
     assert max(map(len, lines)) <= 80
 
 
@@ -94,6 +99,32 @@ async def test_it_shows_how_the_line_is(stage: Stage) -> None:
     await stage.controls.mend()
     assert "carries" in stage.text()
     assert stage.desk.line.condition.slow is False
+
+
+async def test_a_gust_is_told_and_ends_by_itself(stage: Stage) -> None:
+    stage.controls.begin_gust(Gust([Swallow("down")], "answers are lost", 3.0))
+    stage.controls.begin_gust(Gust([Refuse()], "connections are refused", 60.0))
+    await stage.clock.advance(1.0)
+
+    assert "WEATHER: answers are lost" in stage.text()
+    assert "line WEATHER: answers are lost (1 gusts so far)" in stage.screen.progress()
+    assert stage.desk.line.faults == [Swallow("down")]
+
+    await stage.clock.advance(2.5)
+
+    assert "carries" in stage.text()
+    assert stage.desk.line.faults == []
+    assert [gust.mended_s - gust.cut_s for gust in stage.controls.gusts] == [3.0]
+
+
+async def test_a_mended_line_is_calm_even_when_a_gust_has_just_begun(stage: Stage) -> None:
+    stage.controls.begin_gust(Gust([Refuse()], "connections are refused", 60.0))
+    await stage.clock.advance(1.0)
+
+    await stage.controls.mend()
+
+    assert stage.desk.line.faults == []
+    assert stage.controls.gust is None
 
 
 async def test_a_box_that_does_not_answer_is_shown_as_such(stage: Stage) -> None:
