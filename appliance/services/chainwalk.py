@@ -68,7 +68,7 @@ class Walk:
         self._progress = progress
         self._begins: dict[int, Position] = {}
         self._receipts: dict[int, Receipt] = {}
-        self.events = self.epochs = self.heads = self.pruned = 0
+        self.events = self.sales = self.epochs = self.heads = self.pruned = 0
 
     def run(self, source: Source) -> None:
         """Check every event's place and hash, that each epoch is gapless from its beginning (seq 1, or a signed
@@ -159,6 +159,7 @@ class Walk:
             sealed = chain.read(row.body)
             if (sealed.link.epoch, sealed.link.seq) != (row.epoch, row.seq):
                 raise BadEvent(f"the row holds event {sealed.link.epoch}/{sealed.link.seq}")
+            self.sales += sealed.link.kind == "sale"
             return chain.follow(end, sealed, box=self._box)
         except ChainFault as error:
             raise Found(place_of(row.epoch, row.seq), error.code, str(error)) from error

@@ -19,7 +19,10 @@ from appliance.storage.commit import CONFLICT_KEY
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a walk saw; `fault` is None when every event, head and sale row holds. `pruned`: events behind anchors."""
+    """What a walk saw; `fault` is None when every event, head and sale row holds. `pruned`: events before anchors.
+
+    `sales` are those that the journal still knows, pruned ones too; in an export those whose events are in it.
+    """
 
     events: int
     epochs: int
@@ -93,10 +96,10 @@ def verify_export(folder: Path, box: str, keys: Keys, cloud_keys: Keys, progress
             place = tables.place_of(manifest.epoch, manifest.seq)
             raise Found(place, "incomplete", f"events, heads, anchors, receipts: {here} of {said}")
     except Found as found:
-        return _finding(walk, 0, found.fault)
+        return _finding(walk, walk.sales, found.fault)
     except (OSError, Malformed) as error:
-        return _finding(walk, 0, Fault(0, 0, "unreadable", str(error)))
-    return _finding(walk, 0)
+        return _finding(walk, walk.sales, Fault(0, 0, "unreadable", str(error)))
+    return _finding(walk, walk.sales)
 
 
 def _finding(walk: Walk, sales: int, fault: Fault | None = None) -> Finding:

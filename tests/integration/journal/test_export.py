@@ -73,6 +73,7 @@ def test_an_export_verifies_with_the_same_counts_as_its_journal(tmp_path: Path) 
     finding = verified(tmp_path / "out")
     assert note == ExportNote(epoch=1, seq=62, events=21)
     assert finding.fault is None
+    assert finding.sales == 20
     from_file = verify_journal(journal, BOX, KEYS, lambda events: None, cloud_keys=CLOUD_KEYS)
     assert from_file.fault is None
     assert (finding.events, finding.epochs, finding.heads, finding.pruned) == (
