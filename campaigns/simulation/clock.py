@@ -43,6 +43,7 @@ class MachineClock(TrueTime):
         self._lead = lead
         self._booted_s = super().monotonic()
         self._quality: ClockQuality = "floor"
+        self._confirmed_lead_s = 0.0
 
     def wall(self) -> datetime:
         """What the box believes."""
@@ -53,11 +54,14 @@ class MachineClock(TrueTime):
         return super().monotonic() - self._booted_s
 
     def reading(self) -> ClockReading:
-        """Quality, boot and monotonic time."""
-        return ClockReading(self._quality, self.boot, round(self.monotonic() * 1e9))
+        """Quality, boot and monotonic time. As with the real clock, a step voids what was confirmed before it."""
+        stepped = abs(self._lead.seconds - self._confirmed_lead_s) > AGREEMENT_S
+        quality: ClockQuality = "unknown" if self._quality == "synced" and stepped else self._quality
+        return ClockReading(quality, self.boot, round(self.monotonic() * 1e9))
 
     def confirm(self, trusted: datetime) -> None:
         """As the real clock: a trusted time that agrees makes it synced."""
+        self._confirmed_lead_s = self._lead.seconds
         self._quality = "synced" if abs((self.wall() - trusted).total_seconds()) <= AGREEMENT_S else "unknown"
 
 

@@ -200,8 +200,11 @@ class Shop:
         until_s = self._time.monotonic() + SETTLE_S
         if self.oracle.was_rolled_back:
             await self._call_technician()
-        while self._time.monotonic() < until_s and not self.oracle.broken and not self._settled():
+        # Twice in a row: the box's own word that the line is back may follow the last sale by a moment.
+        calm = 0
+        while self._time.monotonic() < until_s and not self.oracle.broken and calm < 2:
             await self._time.sleep(5.0)
+            calm = calm + 1 if self._settled() else 0
             if self.oracle.was_rolled_back:
                 for till in self._tills:
                     if till is not None:
