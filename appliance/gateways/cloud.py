@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import aiohttp
 import msgspec
@@ -29,15 +29,10 @@ from appliance.domain.link import Cause
 from appliance.domain.statements import PROBE_TYPE, Keys, ProbeAnswer, verify
 from appliance.gateways.patience import PATIENCE, Patience
 from appliance.gateways.probes import cause_of
+from appliance.gateways.samples import Observe, Sampling
 from appliance.runtime.clock import Clock
 
 Answer = TypeVar("Answer")
-
-
-class Observe(Protocol):
-    """Whoever watches the line: how a request went, how long it took, and whether it was too large to tell by that."""
-
-    def __call__(self, cause: Cause, took_s: float, *, bulk: bool = False) -> None: ...
 
 
 JSON = "application/json"
@@ -202,39 +197,8 @@ class CloudGateway:
                 f"{response.url.path} answered {response.content_type}", cause=Cause.CAPTIVE_PORTAL
             )
 
-    def _sampled(self, *, bulk: bool = False) -> "_Sampling":
-        return _Sampling(self._clock, self._observe, bulk)
-
-
-class _Sampling:
-    """Tell the watch how one request went: good when `ok` was called, else by the error that leaves the block."""
-
-    def __init__(self, clock: Clock, observe: Observe, bulk: bool) -> None:
-        self._clock = clock
-        self._observe = observe
-        self._bulk = bulk
-        self._told = False
-
-    def __enter__(self) -> "_Sampling":
-        self._began_s = self._clock.monotonic()
-        return self
-
-    def ok(self) -> None:
-        self._tell(Cause.OK)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        while isinstance(error, OutcomeUnknown):
-            error = error.__cause__
-        if isinstance(error, CloudUnreachable):
-            self._tell(Cause(error.fields["cause"]))
-        elif isinstance(error, CloudRefused):
-            # The cloud answered; but when it does not know us, nothing that needs it can pass.
-            self._tell(Cause.REFUSED if error.fields["status"] in (401, 403) else Cause.OK)
-
-    def _tell(self, cause: Cause) -> None:
-        if not self._told:
-            self._told = True
-            self._observe(cause, self._clock.monotonic() - self._began_s, bulk=self._bulk)
+    def _sampled(self, *, bulk: bool = False) -> Sampling:
+        return Sampling(self._clock, self._observe, bulk)
 
 
 def _decoded(body: bytes, kind: type[Answer]) -> Answer:
