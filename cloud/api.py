@@ -21,11 +21,12 @@ from appliance.domain.wire import (
     OperationRequest,
     ProbeRequest,
 )
+from appliance.runtime.bodies import JSON, json_answer, read_body
 from appliance.runtime.clock import Clock, rfc3339
 from appliance.runtime.problem import problem_middleware
 from cloud import fleet_page, store_events, store_exceptions, store_operations, store_sales, words
 from cloud.auth import DOOR, Caller, Door, offer_basic, only
-from cloud.bodies import JSON, NDJSON, json_answer, limit, lines_answer, number, read_body, read_json
+from cloud.bodies import NDJSON, limit, lines_answer, number, read_json
 from cloud.catalogue import Shelf
 from cloud.database import Database
 from cloud.enrolment import Enrolment, keys_of

@@ -1,39 +1,20 @@
-"""Bodies in and out: bounded, typed, in pages."""
+"""What head office is sent and asked for: typed bodies, numbers, pages."""
 
 from typing import Any, TypeVar
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from appliance.domain import digest
-from appliance.domain.errors import BadInput, Malformed, TooLarge, UnsupportedMedia
+from appliance.domain.errors import BadInput, Malformed
+from appliance.runtime.bodies import JSON, read_body
 
 Parsed = TypeVar("Parsed")
 
-JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
 LIMIT_DEFAULT, LIMIT_MAX = 1_000, 10_000
 # What fits into the databases' integers and into every JSON reader's.
 NUMBER_MAX = 2**53 - 1
-
-
-async def read_body(request: web.Request, media: str, bytes_max: int) -> bytes:
-    """The body, when it is of this media type.
-
-    Raises UnsupportedMedia (also when it is compressed), TooLarge, Altered.
-    """
-    if request.content_type != media:
-        raise UnsupportedMedia(f"send {media}, not {request.content_type}")
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
-        raise UnsupportedMedia("send the body without a content encoding")
-    if (request.content_length or 0) > bytes_max:
-        raise TooLarge(f"at most {bytes_max} bytes")
-    body = await request.read()  # the application's client_max_size bounds a body of unknown length
-    if len(body) > bytes_max:
-        raise TooLarge(f"at most {bytes_max} bytes")
-    digest.check_digest(request.headers.get(digest.HEADER), body)
-    return body
 
 
 async def read_json(request: web.Request, kind: type[Parsed], bytes_max: int) -> Parsed:
@@ -61,11 +42,6 @@ def limit(request: web.Request) -> int:
     if asked == 0:
         raise BadInput("limit must be at least 1")
     return min(asked, LIMIT_MAX)
-
-
-def json_answer(view: Any, status: int = 200) -> web.Response:
-    """A typed answer as JSON."""
-    return web.Response(body=msgspec.json.encode(view), status=status, content_type=JSON)
 
 
 def lines_answer(rows: list[Any]) -> web.Response:

@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from appliance.api.bodies import json_answer
 from appliance.api.keys import MIRROR, MIRROR_KEEPER
 from appliance.domain.errors import BadInput, NotFound, NotReady
 from appliance.domain.wire import CATALOGUE_MEDIA, ArticlesView
+from appliance.runtime.bodies import json_answer
 from appliance.storage.mirror import Found
 
 LIMIT = 20

@@ -8,11 +8,11 @@ from aiohttp_sse import EventSourceResponse, sse_response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from appliance.api.bodies import json_answer
 from appliance.api.keys import FEED, HELLO, OPENAPI, REPORT, STREAMS
 from appliance.api.metrics import StatusCollector
 from appliance.domain.errors import StorageFault
 from appliance.domain.wire import Ready
+from appliance.runtime.bodies import json_answer
 from appliance.services.feed import Subscription
 
 # Often enough for a till to notice within a quarter of a minute that the box is gone.

@@ -4,10 +4,11 @@ import msgspec
 from aiohttp import web
 
 from appliance.api.access import TILL
-from appliance.api.bodies import json_answer, read_json
+from appliance.api.bodies import read_json
 from appliance.api.keys import REPORT
 from appliance.domain.errors import Malformed, NotAllowed
 from appliance.domain.wire import ExportNote
+from appliance.runtime.bodies import json_answer
 from appliance.services.presence import CONSOLE
 
 NOTE_BYTES_MAX = 1024

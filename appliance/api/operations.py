@@ -4,10 +4,11 @@ import msgspec
 from aiohttp import web
 
 from appliance.api.access import TILL
-from appliance.api.bodies import json_answer, read_json
+from appliance.api.bodies import read_json
 from appliance.api.keys import OPERATIONS
 from appliance.domain.errors import Malformed
 from appliance.domain.wire import OperationRequest
+from appliance.runtime.bodies import json_answer
 
 OPERATION_BYTES_MAX = 64 * 1024
 

@@ -4,9 +4,10 @@ import msgspec
 from aiohttp import web
 
 from appliance.api.access import TILL
-from appliance.api.bodies import json_answer, read_json
+from appliance.api.bodies import read_json
 from appliance.api.keys import SELLING
 from appliance.domain.sale import SALE_BYTES_MAX, parse_sale
+from appliance.runtime.bodies import json_answer
 
 
 async def post_sale(request: web.Request) -> web.Response:

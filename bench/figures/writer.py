@@ -80,7 +80,8 @@ class AiosqliteJournal:
         await connection.execute("BEGIN IMMEDIATE")
         marks = ",".join("?" * len(drafts))
         keys = [draft.sale_key for draft in drafts]
-        known = await connection.execute_fetchall(f"SELECT place FROM sale WHERE sale_id IN ({marks})", keys)  # noqa: S608
+        query = f"SELECT place FROM sale WHERE sale_id IN ({marks})"  # noqa: S608  only marks
+        known = await connection.execute_fetchall(query, keys)
         assert not known
         at, reading = rfc3339(sealer.clock.wall()), sealer.clock.reading()
         events, sales = [], []
