@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from appliance import __version__
 from appliance.api.app import make_app
+from appliance.api.sales import short_way
 from appliance.config import Config
 from appliance.domain.errors import CannotAccept
 from appliance.domain.event import Position
@@ -207,7 +208,9 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
         )
         await stack.enter_async_context(supervised(services, clock, rng))
         app = make_app(hello, feed, report)
-        port = await stack.enter_async_context(listening(app, config.lan.host, config.lan.port))
+        port = await stack.enter_async_context(
+            listening(app, config.lan.host, config.lan.port, short_way(app))
+        )
         if config.mdns.enabled:
             profile = Profile(identity.box, hello.shop, hello.fp, port)
             announcer = Announcer(

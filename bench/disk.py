@@ -16,6 +16,7 @@ from appliance.domain.catalogue import Article
 from appliance.domain.event import GENESIS, ClockReading, Position, seal
 from appliance.runtime.clock import rfc3339
 from appliance.storage import journal_tables as tables
+from appliance.storage.packing import Packer
 from bench.load import Outcome, outcome
 from bench.sales import OPENING, fresh_ids, make_sales
 
@@ -58,12 +59,14 @@ def group_commits(file: Path, bodies: Sequence[bytes], rows: int, seconds: float
         connection.executescript((tables.SCHEMA / "0001_initial.sql").read_text())
         body, ids, seqs = itertools.cycle(bodies), fresh_ids(random.Random(1)), itertools.count(1)
 
+        packer = Packer()
+
         def commit() -> None:
             places = [tables.place_of(1, next(seqs)) for _ in range(rows)]
             events = [(place, next(body)) for place in places]
             sales = [(uuid.UUID(next(ids)).bytes, place) for place in places]
             connection.execute("BEGIN IMMEDIATE")
-            tables.insert_events(connection, events)
+            tables.insert_events(connection, events, packer)
             tables.insert_sales(connection, sales)
             tables.insert_head(connection, places[-1], HEAD)
             connection.execute("COMMIT")

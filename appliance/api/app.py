@@ -36,7 +36,7 @@ ROUTES = (
     Route("GET", "/v1/events", box.get_events, "till", "Server-sent events", {200: "text/event-stream"}),
     Route(
         "POST",
-        "/v1/sales",
+        sales.SALES,
         sales.post_sale,
         "till",
         "Accept a sale: 201 once it is on disk, 200 with the same bytes on a replay",

@@ -1,25 +1,49 @@
 """Sales: post one, look one up."""
 
+from functools import partial
+from http import HTTPStatus
+
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from appliance.api.access import TILL
 from appliance.api.bodies import read_json
-from appliance.api.keys import SELLING
-from appliance.domain.sale import SALE_BYTES_MAX, parse_sale
-from appliance.runtime.bodies import json_answer
+from appliance.api.keys import PRESENCE, SELLING
+from appliance.domain import digest
+from appliance.domain.sale import SALE_BYTES_MAX, read_sale
+from appliance.runtime.bodies import JSON, json_answer
+from appliance.runtime.problem import answer_to
+from appliance.runtime.shortway import Asked, ShortWay, answer
+from appliance.services.presence import Presence
+from appliance.services.selling import Selling
+
+SALES = "/v1/sales"
 
 
 async def post_sale(request: web.Request) -> web.Response:
     """Accept a sale: 201 once it is on disk, 200 with the same bytes when it is known."""
-    sale = parse_sale(await read_json(request, SALE_BYTES_MAX))
-    ack, known = await request.app[SELLING].accept(sale, request[TILL])
-    return web.Response(
-        body=msgspec.json.encode(ack),
-        status=200 if known else 201,
-        content_type="application/json",
-        headers={"Location": f"/v1/sales/{ack.sale_id}"},
-    )
+    body = await read_json(request, SALE_BYTES_MAX)
+    status, ack, location = await _accept(request.app[SELLING], body, request[TILL])
+    return web.Response(body=ack, status=status, content_type=JSON, headers={hdrs.LOCATION: location})
+
+
+def short_way(app: web.Application) -> ShortWay:
+    """The same for a till that keeps a connection for its sales."""
+    told = partial(answer_to, method=hdrs.METH_POST, path=SALES)
+    return ShortWay(SALES, SALE_BYTES_MAX, partial(_post_shortly, app[PRESENCE], app[SELLING]), told)
+
+
+async def _post_shortly(presence: Presence, selling: Selling, asked: Asked) -> bytes:
+    till = await presence.identify(asked.headers.get("authorization"))
+    digest.check_digest(asked.headers.get("content-digest"), asked.body)
+    return answer(*await _accept(selling, asked.body, till))
+
+
+async def _accept(selling: Selling, body: bytes, till: str) -> tuple[HTTPStatus, bytes, str]:
+    sale, written = read_sale(body)
+    ack, known = await selling.accept(sale, till, written)
+    status = HTTPStatus.OK if known else HTTPStatus.CREATED
+    return status, msgspec.json.encode(ack), f"{SALES}/{ack.sale_id}"
 
 
 async def get_sale(request: web.Request) -> web.Response:

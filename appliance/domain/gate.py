@@ -6,6 +6,7 @@ that `credit_note` would not.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -84,8 +85,9 @@ def operations_in(sale: Sale, policy: Policy) -> Iterator[str]:
     line_types = {line.line_type for line in sale.lines if not line.voided}
     tender_types = {_plain(tender.type) for tender in sale.tenders}
     for name, rule in policy.online_only.items():
-        barred = {_plain(tender_type) for tender_type in rule.tender_types}
-        if not line_types.isdisjoint(rule.line_types) or not tender_types.isdisjoint(barred):
+        if not line_types.isdisjoint(rule.line_types) or not tender_types.isdisjoint(
+            map(_plain, rule.tender_types)
+        ):
             yield name
 
 
@@ -117,5 +119,6 @@ def _refusal(operation: str, rule: Rule, link: Link, policy: Policy, **more: lis
     )
 
 
+@lru_cache(maxsize=512)  # a shop has a dozen, and each sale offline is looked through
 def _plain(tender_type: str) -> str:
     return "".join(sign for sign in tender_type.casefold() if sign.isalnum())

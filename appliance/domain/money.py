@@ -32,15 +32,18 @@ def extended(unit_minor: int, quantity_text: str) -> int:
 
     The same as `times`, in integers: each line of each sale comes by here.
     """
+    if "." not in quantity_text:
+        return unit_minor * int(quantity_text)
     whole, _, decimals = quantity_text.partition(".")
-    if not decimals:
-        return unit_minor * int(whole)
     return _half_up(unit_minor * int(whole + decimals), _POWERS[len(decimals)])
 
 
 def net_of(gross_minor: int, vat_rate_bp: int) -> int:
     """The amount without VAT of a price that includes it, rounded half up."""
-    return _half_up(gross_minor * 10_000, 10_000 + vat_rate_bp)
+    divisor = 10_000 + vat_rate_bp
+    if gross_minor >= 0:  # `_half_up`, without the call: each line of each sale comes by here
+        return (gross_minor * 20_000 + divisor) // (2 * divisor)
+    return _half_up(gross_minor * 10_000, divisor)
 
 
 def _half_up(value: int, divisor: int) -> int:

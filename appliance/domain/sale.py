@@ -6,7 +6,6 @@ Parsing decides only whether a sale can be *read*; what reads but does not add u
 
 import json
 import re
-import uuid
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -132,7 +131,7 @@ class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def key(self) -> bytes:
         """The sale id's 16 bytes."""
-        return uuid.UUID(self.sale_id).bytes
+        return bytes.fromhex(self.sale_id.replace("-", ""))
 
     def encode(self) -> bytes:
         """Canonical bytes: two sales are the same sale exactly when these are."""
@@ -141,6 +140,11 @@ class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def parse_sale(body: bytes) -> Sale:
     """Read a sale. Raises Malformed (no JSON) or InvalidSale (a field is unknown, missing, bad or said twice)."""
+    return read_sale(body)[0]
+
+
+def read_sale(body: bytes) -> tuple[Sale, bytes]:
+    """A sale, and its canonical bytes. Raises as `parse_sale`."""
     try:
         sale = _decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -148,9 +152,10 @@ def parse_sale(body: bytes) -> Sale:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"not JSON: {error}") from error
     # What is written as we would write it says nothing twice; reference tills send it so.
-    if canonical(sale) != body:
+    written = sale.encode()
+    if written != body:
         _said_once.decode(body.decode())
-    return sale
+    return sale, written
 
 
 def _check_all(texts: list[str], pattern: str, place: str) -> None:

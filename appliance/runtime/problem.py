@@ -76,7 +76,7 @@ def problem(error: errors.StoreboxError) -> web.Response:
 
 @web.middleware
 async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every error of a handler into problem+json; bugs are logged and answered without their inside.
+    """Turn every error of a handler into problem+json.
 
     Once an answer has begun, an error cuts the connection: nobody can take the part for the whole.
     """
@@ -85,10 +85,17 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     except Exception as error:
         if request.writer.output_size:
             raise  # aiohttp logs it and closes
-        return _answer_to(error, request)
+        if isinstance(error, ConnectionError) and request.transport is None:
+            log.info("request.abandoned", extra={"method": request.method, "path": request.path})
+            return web.Response()  # who asked has gone
+        return answer_to(error, request.method, request.path)
 
 
-def _answer_to(error: Exception, request: web.Request) -> web.StreamResponse:
+def answer_to(error: Exception, method: str, path: str) -> web.Response:
+    """Any error of a handler as an answer; bugs are logged and answered without their inside.
+
+    Raises what is no error at all (a redirect).
+    """
     match error:
         case errors.StoreboxError():
             return problem(error)
@@ -96,10 +103,7 @@ def _answer_to(error: Exception, request: web.Request) -> web.StreamResponse:
             return problem(errors.TooLarge())
         case web.HTTPException():
             return _refusal(error)
-        case ConnectionError() if request.transport is None:
-            log.info("request.abandoned", extra={"method": request.method, "path": request.path})
-            return web.Response()  # who asked has gone
-    log.error("request.failed", extra={"method": request.method, "path": request.path}, exc_info=error)
+    log.error("request.failed", extra={"method": method, "path": path}, exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     return _answer(status, "internal", "A bug on our side", "It has been logged.", {}, {})
 

@@ -1,30 +1,46 @@
 """Serve an aiohttp application on a TCP port while inside a block."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from appliance.domain.errors import ConfigError
+from appliance.runtime.shortway import Connections, ShortWay
 
 # Open requests (an SSE stream lasts for ever) get this long to end at a stop.
 SHUTDOWN_S = 1.0
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+async def listening(
+    app: web.Application, host: str, port: int, short_way: ShortWay | None = None
+) -> AsyncIterator[int]:
     """Serve `app` on host:port; yields the port really bound (port 0: any free one). No access log.
 
-    Raises ConfigError when it cannot be bound: taken, not ours, not allowed.
+    Connections that begin with the request of `short_way` are served by it. Raises ConfigError when the port cannot
+    be bound: taken, not ours, not allowed.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, auto_decompress=False)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, reuse_address=True)
+        aside = runner.server
+        assert aside is not None  # set up
+        connections = None if short_way is None else Connections(short_way, aside)
+        server = await _bound(connections or aside, host, port)
         try:
-            await site.start()
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-        yield runner.addresses[0][1]
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            if connections is not None:
+                await connections.close(SHUTDOWN_S)
     finally:
         await runner.cleanup()
+
+
+async def _bound(factory: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> asyncio.Server:
+    try:
+        return await asyncio.get_running_loop().create_server(factory, host, port, reuse_address=True)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error

@@ -72,16 +72,15 @@ class Selling:
         self._admit = admit
         self.counts = SellingCounts()
 
-    async def accept(self, sale: Sale, till: str) -> tuple[Ack, bool]:
+    async def accept(self, sale: Sale, till: str, body: bytes | None = None) -> tuple[Ack, bool]:
         """Store a sale for ever; on disk when this returns. The ack, and whether the sale was known before.
 
-        Raises WrongTill, InvalidSale (training), OnlineOnly (an online-only operation hides in it), SaleConflict,
+        `body`: its canonical bytes, where the caller has them already. Raises WrongTill, InvalidSale (training), OnlineOnly (an online-only operation hides in it), SaleConflict,
         CannotAccept. A sale that is known is never judged again: it gets its first ack.
         """
         if sale.till_id != till:
             raise WrongTill(f"the token is for till {till!r}")
-        body = sale.encode()
-        entry = await self._known_or_stored(sale, body, till)
+        entry = await self._known_or_stored(sale, sale.encode() if body is None else body, till)
         ack = _ack(self._box, sale.sale_id, entry)
         if entry.known:
             self.counts.replayed += 1

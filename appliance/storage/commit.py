@@ -18,6 +18,7 @@ from appliance.domain.tickets import Ticket
 from appliance.runtime.clock import Clock, rfc3339
 from appliance.storage import journal_tables as tables
 from appliance.storage.kept import begin_of, kept_at, sale_digest
+from appliance.storage.packing import Packer
 from appliance.storage.ticket_book import TicketBook
 
 # The tail that is verified before the box opens; `storebox verify` walks all of it.
@@ -65,7 +66,12 @@ class Sealer(NamedTuple):
 
 
 def commit_group(
-    connection: sqlite3.Connection, sealer: Sealer, end: Position, drafts: Sequence[Draft], book: TicketBook
+    connection: sqlite3.Connection,
+    sealer: Sealer,
+    end: Position,
+    drafts: Sequence[Draft],
+    book: TicketBook,
+    packer: Packer,
 ) -> tuple[list[Entry | SaleConflict], Position]:
     """Append drafts behind `end`, in their order, under one signed head; the outcome of each, and the new end.
 
@@ -73,12 +79,16 @@ def commit_group(
     """
     at, reading = rfc3339(sealer.clock.wall()), sealer.clock.reading()
     book.begin(connection, end)
+    asked = [draft.sale_key for draft in drafts if draft.sale_key is not None and not draft.carried]
+    known_places = tables.places_of_sales(connection, asked)
     results: list[Entry | SaleConflict] = []
     fresh: list[Entry] = []
     fresh_sales: dict[bytes, Entry] = {}
     for draft in drafts:
         if draft.sale_key is not None and not draft.carried:
-            known = fresh_sales.get(draft.sale_key) or known_sale(connection, draft.sale_key)
+            known = fresh_sales.get(draft.sale_key)
+            if known is None and (place := known_places.get(draft.sale_key)) is not None:
+                known = _stored(connection, place)
             if known is not None:
                 same = sale_digest(known.body) == chain.digest(draft.sale)
                 results.append(known._replace(known=True) if same else _conflict(known.position))
@@ -97,7 +107,7 @@ def commit_group(
     if not fresh:
         return results, end
     envelope = sign(sealer.signer, HEAD_TYPE, Head(sealer.box, end.epoch, end.seq, end.head.hex()))
-    tables.insert_events(connection, [(_place(entry), entry.body) for entry in fresh])
+    tables.insert_events(connection, [(_place(entry), entry.body) for entry in fresh], packer)
     tables.forget_sales(connection, [d.sale_key for d in drafts if d.carried and d.sale_key is not None])
     tables.insert_sales(connection, [(key, _place(entry)) for key, entry in fresh_sales.items()])
     tables.insert_head(connection, tables.place_of(end.epoch, end.seq), envelope)
@@ -158,8 +168,10 @@ def proven_end(reader: sqlite3.Connection, sealer: Sealer) -> Position | None:
 def known_sale(connection: sqlite3.Connection, sale_key: bytes) -> Entry | None:
     """The entry of a key that is in the journal. Raises StorageFault when its row points nowhere."""
     place = tables.place_of_sale(connection, sale_key)
-    if place is None:
-        return None
+    return None if place is None else _stored(connection, place)
+
+
+def _stored(connection: sqlite3.Connection, place: int) -> Entry:
     at, head = tables.epoch_and_seq(place), tables.head_covering(connection, place)
     if head is not None and (body := tables.body_at(connection, place)) is not None:
         return Entry(Position(*at, chain.digest(body)), body, head, known=True)

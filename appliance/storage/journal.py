@@ -28,6 +28,7 @@ from appliance.runtime.database import Writer, open_reader, open_writer
 from appliance.runtime.migrations import migrate
 from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft, Entry, Sealer, commit_group, known_sale, proven_end
+from appliance.storage.packing import Packer
 from appliance.storage.retention import prune, write_down
 from appliance.storage.ticket_book import TicketBook
 
@@ -53,7 +54,7 @@ class Journal:
         self._reader = reader
         self._end = end
         self._sealer = sealer
-        self._book = TicketBook()
+        self._book, self._packer = TicketBook(), Packer()
         self._waiting: deque[tuple[Draft, asyncio.Future[Entry]]] = deque()
         self._wake = asyncio.Event()
         self._grew = asyncio.Event()
@@ -205,7 +206,7 @@ class Journal:
         drafts = [draft for draft, _ in group]
         try:
             entries, end = await self._writer.transaction(
-                lambda c: commit_group(c, self._sealer, self._end, drafts, self._book)
+                lambda c: commit_group(c, self._sealer, self._end, drafts, self._book, self._packer)
             )
         except Exception as error:
             if self._writer.damaged:

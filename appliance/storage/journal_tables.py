@@ -1,17 +1,25 @@
 """The journal's SQL: functions over a connection. Which connection may call what is `journal.py`'s business.
 
+Event bodies are packed at rest (packing.py); in and out of here they are the bytes that the chain proves.
 What yields rows holds a statement open: close it (contextlib.closing) before its connection.
 """
 
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
+
+from appliance.storage.packing import Packer, unpack
 
 SCHEMA = files("appliance.storage") / "schema" / "journal"
 
 # 2^40 events per epoch (a million years of a busy shop), 2^23 epochs: within SQLite's 64-bit integers.
 EPOCH_SHIFT = 40
+
+
+Item = TypeVar("Item")
 
 
 class Row(NamedTuple):
@@ -32,14 +40,20 @@ def epoch_and_seq(place: int) -> tuple[int, int]:
     return place >> EPOCH_SHIFT, place & ((1 << EPOCH_SHIFT) - 1)
 
 
-def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[int, bytes]]) -> None:
+def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[int, bytes]], packer: Packer) -> None:
     """Add (place, body) rows; a place that is taken raises IntegrityError."""
-    connection.executemany("INSERT INTO event (place, body) VALUES (?, ?)", rows)
+    packed = packer.pack([body for _, body in rows])
+    stored = [(place, body) for (place, _), body in zip(rows, packed, strict=True)]
+    for part in _parts(stored):
+        connection.execute(_many("INSERT INTO event (place, body) VALUES ", "(?, ?)", len(part)), _flat(part))
 
 
 def insert_sales(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int]]) -> None:
     """Add (sale id, place) rows; an id that is known raises IntegrityError."""
-    connection.executemany("INSERT INTO sale (sale_id, place) VALUES (?, ?)", rows)
+    for part in _parts(rows):
+        connection.execute(
+            _many("INSERT INTO sale (sale_id, place) VALUES ", "(?, ?)", len(part)), _flat(part)
+        )
 
 
 def forget_sales(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
@@ -70,7 +84,16 @@ def last_place(connection: sqlite3.Connection) -> int | None:
 def body_at(connection: sqlite3.Connection, place: int) -> bytes | None:
     """The bytes of one event."""
     row = connection.execute("SELECT body FROM event WHERE place = ?", (place,)).fetchone()
-    return row[0] if row else None
+    return unpack(row[0]) if row else None
+
+
+def places_of_sales(connection: sqlite3.Connection, sale_ids: Sequence[bytes]) -> dict[bytes, int]:
+    """Where those of these sales stand that are known."""
+    found: dict[bytes, int] = {}
+    for part in _parts(sale_ids):
+        asked = _many("SELECT sale_id, place FROM sale WHERE sale_id IN (", "?", len(part), ")")
+        found.update(connection.execute(asked, part).fetchall())
+    return found
 
 
 def place_of_sale(connection: sqlite3.Connection, sale_id: bytes) -> int | None:
@@ -106,7 +129,7 @@ def events(connection: sqlite3.Connection, after: int) -> Generator[Row, None, N
     for place, body in connection.execute(
         "SELECT place, body FROM event WHERE place > ? ORDER BY place", (after,)
     ):
-        yield Row(*epoch_and_seq(place), body)
+        yield Row(*epoch_and_seq(place), unpack(body))
 
 
 def sales(connection: sqlite3.Connection) -> Generator[tuple[bytes, int], None, None]:
@@ -136,3 +159,25 @@ def epoch_ends(connection: sqlite3.Connection) -> dict[int, int]:
         ).fetchone()
         place = row[0]
     return dict(sorted(ends.items()))
+
+
+# Every call into SQLite gives the interpreter's lock away, and under load gets it back only after the event loop has
+# had its turn: a group of sales costs a few statements with many rows, not many with one. Their sizes are powers of
+# two, so that the few texts stay prepared.
+
+
+def _parts(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    begin = 0
+    while rest := len(rows) - begin:
+        count = 1 << (rest.bit_length() - 1)
+        yield rows[begin : begin + count]
+        begin += count
+
+
+@cache
+def _many(statement: str, value: str, count: int, end: str = "") -> str:
+    return statement + ", ".join([value] * count) + end
+
+
+def _flat(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    return list(chain.from_iterable(rows))

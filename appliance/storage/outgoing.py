@@ -12,6 +12,7 @@ import aiosqlite
 
 from appliance.domain.wire import BATCH_BYTES_MAX
 from appliance.storage.journal_tables import epoch_and_seq, place_of
+from appliance.storage.packing import unpack
 
 # The head's envelope and the line feeds of a batch take room too.
 _BODIES_BYTES_MAX = BATCH_BYTES_MAX - 64 * 1024
@@ -51,7 +52,7 @@ class Outgoing:
         rows = await self._all(
             "SELECT place, body FROM event WHERE place > ? AND place <= ? ORDER BY place", after, heads[-1][0]
         )
-        return _cut(heads, rows)
+        return _cut(heads, [(place, unpack(stored)) for place, stored in rows])
 
     async def unreceipted(self, epoch: int, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Up to `limit` (seq, bytes) of an epoch, behind its last receipt and behind `after`."""
@@ -61,7 +62,7 @@ class Outgoing:
             "SELECT place, body FROM event WHERE place > ? AND place < ? ORDER BY place LIMIT ?",
             *(begin, place_of(epoch + 1, 0), limit),
         )
-        return [(epoch_and_seq(place)[1], body) for place, body in rows]
+        return [(epoch_and_seq(place)[1], unpack(stored)) for place, stored in rows]
 
     async def _cursor(self, skip: Collection[int]) -> int | None:
         """The place after which the next batch begins, or None when no event waits.

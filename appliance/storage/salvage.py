@@ -15,6 +15,7 @@ from appliance.domain import event as chain
 from appliance.domain.errors import BadEvent
 from appliance.storage import journal_tables as tables
 from appliance.storage.archive import MANIFEST, ArchiveReader, place_in
+from appliance.storage.packing import unpack
 from appliance.storage.pages import Pages, copy_readable
 
 SCRATCH = """
@@ -98,7 +99,7 @@ def _scratch(copy: Path) -> Path:
     with closing(sqlite3.connect(path)) as connection, Pages(copy) as pages:
         connection.executescript(SCRATCH)
         for key, blob in pages.rows():
-            if _place_of_event(blob) == key:
+            if _place_of_event(unpack(blob)) == key:
                 connection.execute("INSERT OR IGNORE INTO event (place, body) VALUES (?, ?)", (key, blob))
             elif (place := place_in(blob)) is not None and tables.place_of(*place) == key:
                 connection.execute("INSERT OR IGNORE INTO head (place, envelope) VALUES (?, ?)", (key, blob))
