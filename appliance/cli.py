@@ -11,20 +11,19 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import __version__, cli_journal
+from appliance import __version__, cli_journal, cli_rescue, cli_tills
 from appliance.config import Config, load_config
-from appliance.domain.errors import ConfigError, StoreboxError
+from appliance.domain.enrolling import Claim, read_claim
+from appliance.domain.errors import ConfigError, Malformed, StoreboxError
 from appliance.domain.wire import Status
 from appliance.gateways.cloud import enrol
 from appliance.gateways.daemon import ask_daemon
 from appliance.gateways.identity import Identity
-from appliance.gateways.tills import TillBook
 from appliance.runtime.clock import SystemClock
 from appliance.runtime.files import sole_owner, write_whole
 from appliance.runtime.logs import log_to_stderr
 from appliance.runtime.notify import notify
 from appliance.runtime.process import run_daemon
-from appliance.services.presence import CONSOLE
 from appliance.wiring import files_in, new_epoch, open_box
 
 FINE, FAILED, MISUSE = 0, 1, 2
@@ -61,22 +60,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def enrol_box(options: argparse.Namespace) -> int:
-    """Make the box's keys if there are none, and exchange a token for an enrolment."""
+    """Make the box's keys if there are none, and exchange a claim for an enrolment."""
     config = _configured(options)
+    claim = _claim(options)
+    if config.claim.authority not in ("", claim.pin):
+        raise ConfigError("the claim is of another head office than claim.authority says")
+    if claim.pin:
+        raise ConfigError("enrolment over TLS is not built yet: head office must run with tls off")
     with sole_owner(files_in(config).lock):
         identity = Identity(config.state)
-        answer = asyncio.run(enrol(options.cloud, identity.enrolment_request(options.token)))
-        identity.keep_enrolment(options.cloud, answer)
+        url = config.cloud.url or claim.url
+        answer = asyncio.run(enrol(url, identity.enrolment_request(claim.secret)))
+        identity.keep_enrolment(url, answer)
     print(f"{answer.box} is enrolled for shop {answer.shop} ({answer.shop_name})")
-    return FINE
-
-
-def pair(options: argparse.Namespace) -> int:
-    """Print a new token for a till; its earlier tokens end."""
-    config = _configured(options)
-    if options.till == CONSOLE:
-        raise ConfigError(f"{CONSOLE!r} is the box's own name for itself")
-    print(TillBook(files_in(config).tills).pair(options.till))
     return FINE
 
 
@@ -112,6 +108,13 @@ def check(options: argparse.Namespace) -> int:
         f"{identity.box}, shop {enrolment.answer.shop}, cloud {config.cloud.url or enrolment.cloud_url}: fine"
     )
     return FINE
+
+
+def _claim(options: argparse.Namespace) -> Claim:
+    try:
+        return read_claim(options.claim or options.claim_file.read_text())
+    except (Malformed, UnicodeDecodeError) as error:
+        raise ConfigError(f"the claim cannot be read: {error}") from error
 
 
 def _configured(options: argparse.Namespace) -> Config:
@@ -151,17 +154,12 @@ def _parser() -> argparse.ArgumentParser:
     run_command.set_defaults(command=run)
 
     enrol_command = commands.add_parser(
-        "enrol", parents=[configured], help="join a shop with a token of head office"
+        "enrol", parents=[configured], help="join a shop with a claim of head office"
     )
-    enrol_command.add_argument("--cloud", required=True, metavar="URL", help="address of head office")
-    enrol_command.add_argument(
-        "--token", required=True, help="single-use token of `storebox-cloud enrol-token`"
-    )
+    claim = enrol_command.add_mutually_exclusive_group(required=True)
+    claim.add_argument("--claim", metavar="TEXT", help="what `storebox-cloud claim` printed")
+    claim.add_argument("--claim-file", type=Path, metavar="FILE", help="a file with it")
     enrol_command.set_defaults(command=enrol_box)
-
-    pair_command = commands.add_parser("pair", parents=[configured], help="print a new token for a till")
-    pair_command.add_argument("--till", required=True, metavar="ID", help="the till's id, as in its sales")
-    pair_command.set_defaults(command=pair)
 
     epoch_command = commands.add_parser("epoch", help="the epochs of the journal")
     epoch_actions = epoch_command.add_subparsers(required=True, metavar="ACTION")
@@ -182,7 +180,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     check_command.set_defaults(command=check)
 
+    cli_tills.add_commands(commands, configured)
     cli_journal.add_commands(commands, configured)
+    cli_rescue.add_command(commands, configured)
     return parser
 
 

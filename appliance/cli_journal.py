@@ -1,4 +1,4 @@
-"""Commands about the journal itself: `storebox verify`, `export`, `rescue`."""
+"""Commands about the journal itself: `storebox verify` and `export`."""
 
 import argparse
 import asyncio
@@ -18,15 +18,12 @@ from appliance.domain.statements import Keys
 from appliance.domain.wire import ExportNote
 from appliance.gateways.daemon import ask_daemon
 from appliance.gateways.identity import Identity
-from appliance.gateways.rescue import open_rescue
 from appliance.runtime.clock import SystemClock, rfc3339
 from appliance.runtime.keyfile import load_or_create, public_pem, read_public_pem
 from appliance.services.chainwalk import Progress
 from appliance.services.export import export_to_folder, export_to_stream
-from appliance.services.rescue import RescueReport, box_of, rescue
 from appliance.services.verification import Finding, verify_export, verify_journal
 from appliance.storage.archive import MANIFEST, ArchiveReader
-from appliance.storage.salvage import Card, cards_in, read_card
 from appliance.wiring import files_in, record_export
 
 FINE, FAILED = 0, 1
@@ -62,18 +59,6 @@ def add_commands(
     )
     export_command.set_defaults(command=export)
 
-    rescue_command = commands.add_parser(
-        "rescue", parents=[configured], help="bring what a dead box's card still holds to head office"
-    )
-    rescue_command.add_argument(
-        "card",
-        type=Path,
-        metavar="PATH",
-        help="the dead box's journal.db or state folder, or an export's folder",
-    )
-    rescue_command.add_argument("--json", action="store_true")
-    rescue_command.set_defaults(command=rescue_card)
-
 
 def verify(options: argparse.Namespace) -> int:
     """Walk a journal, an export or a card, and name the first fault; 1 when there is one."""
@@ -104,40 +89,6 @@ def export(options: argparse.Namespace) -> int:
     print(f"{note.events} events up to {note.epoch}/{note.seq}", file=sys.stderr)
     _record(config, note)
     return FINE
-
-
-def rescue_card(options: argparse.Namespace) -> int:
-    """Bring what a dead box's card holds to head office, in this box's name; 0 only when nothing is missing."""
-    config = load_config(options.config)
-    enrolment = Identity(config.state).enrolment()
-    progress = _progress if sys.stderr.isatty() else _quiet
-    cards = cards_in(_existing(options.card))
-    if not cards:
-        raise ConfigError(f"{options.card} holds no journal")
-    url, token = config.cloud.url or enrolment.cloud_url, enrolment.answer.box_token
-    whole = True
-    for path in cards:
-        with read_card(path, config.state) as card:
-            report = asyncio.run(_rescue(card, box_of(card), url, token, progress))
-        _print_report(path, report, as_json=options.json)
-        whole = whole and not report.missing and not report.refused
-    return FINE if whole else FAILED
-
-
-def _print_report(path: Path, report: RescueReport, *, as_json: bool) -> None:
-    if as_json:
-        print(msgspec.json.encode(report).decode())
-        return
-    print(f"{path.name}, of {report.box}{', damaged' if report.damaged else ''}")
-    for refusal in report.refused:
-        print(f"REFUSED: {refusal}")
-    print(f"{report.recovered} recovered, {report.missing} missing")
-
-
-async def _rescue(card: Card, box: str, url: str, token: str, progress: Progress) -> RescueReport:
-    async with open_rescue(url, token) as cloud:
-        view = await cloud.look(box)
-        return await rescue(card, view, _keys([read_public_pem(view.public_key)]), cloud, progress)
 
 
 def _record(config: Config, note: ExportNote) -> None:

@@ -4,22 +4,61 @@ Every key is documented in docs/CONFIGURATION.md; a test holds the two together.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from appliance.domain.enrolling import Pin
+from appliance.domain.wire import BATCH_EVENTS_MAX
+from appliance.runtime.serving import LOOPBACK
 from appliance.runtime.settings import load_settings
 
+Count = Annotated[int, Meta(ge=1, le=65_536)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Lan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where tills reach the box. Port 0 takes any free one (and mDNS tells which)."""
+    """Where tills reach the box. Port 0 takes any free one (and mDNS tells which).
+
+    `tls`: the oldest version spoken. "off", plain HTTP, is for one machine alone: a desk, a test, a measurement.
+    """
 
     host: str = "0.0.0.0"  # noqa: S104  a box serves its shop's LAN
     port: Port = 8480
+    tls: Literal["1.3", "1.2", "off"] = "1.3"
+
+    def __post_init__(self) -> None:
+        if self.tls == "off" and self.host not in LOOPBACK:
+            raise ValueError(f'tls = "off" needs a host that is loopback, not {self.host!r}')
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one caller may take of the box. `per_...`: how many, at once or a second; `..._burst`: saved up."""
+
+    connections_max: Count = 256
+    connections_per_address: Count = 32
+    handshakes_max: Count = 64
+    handshakes_per_address: Count = 8
+    handshake_s: Seconds = 5.0
+    first_request_s: Seconds = 10.0
+    idle_s: Seconds = 75.0
+    request_s: Seconds = 60.0
+    write_s: Seconds = 30.0
+    unpaired_per_s: Count = 10
+    unpaired_burst: Count = 30
+    per_till_per_s: Count = 200
+    per_till_burst: Count = 400
+    pairing_per_s: Count = 1
+    pairing_burst: Count = 5
+
+
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an unclaimed box comes by its claim: from a file, and only of the head office with this pin; empty: any."""
+
+    file: str = ""
+    authority: Pin = ""
 
 
 class Mdns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,20 +91,28 @@ class Disk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the journal goes to the cloud."""
 
-    batch_events: Annotated[int, Meta(ge=1, le=500)] = 500
+    batch_events: Annotated[int, Meta(ge=1, le=BATCH_EVENTS_MAX)] = BATCH_EVENTS_MAX
     retry_cap_s: Seconds = 60.0
 
 
+class Rhythm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long after its tills last did something the shop counts as idle: what is not urgent then rests longer."""
+
+    idle_after_s: Seconds = 600.0
+
+
 class Mirror(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often the box looks for catalogue changes without being told of any."""
+    """How often the box looks for catalogue changes without being told of any, in an active and in an idle shop."""
 
     poll_s: Seconds = 300.0
+    idle_poll_s: Seconds = 3_600.0
 
 
 class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often the box tells head office how it is, until head office says otherwise."""
+    """How often the box tells head office how it is, from an active and from an idle shop."""
 
-    every_s: Seconds = 30.0
+    every_s: Seconds = 10.0
+    idle_every_s: Seconds = 120.0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,11 +120,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     state: Path
     lan: Lan = Lan()
+    limits: Limits = Limits()
+    claim: Claim = Claim()
     mdns: Mdns = Mdns()
     cloud: Cloud = Cloud()
     journal: Journal = Journal()
     disk: Disk = Disk()
     drain: Drain = Drain()
+    rhythm: Rhythm = Rhythm()
     mirror: Mirror = Mirror()
     heartbeat: Heartbeat = Heartbeat()
 

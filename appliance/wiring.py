@@ -8,15 +8,14 @@ import asyncio
 import logging
 import random
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from appliance import __version__
-from appliance.api.app import make_app
-from appliance.api.sales import short_way
 from appliance.config import Config
 from appliance.domain.errors import CannotAccept
 from appliance.domain.event import Position
@@ -24,15 +23,15 @@ from appliance.domain.wire import ExportNote, Hello
 from appliance.gateways.cloud import open_cloud
 from appliance.gateways.host import MachineHost
 from appliance.gateways.identity import Enrolment, Identity
-from appliance.gateways.mdns import Announcer, Profile
 from appliance.gateways.tills import TillBook
+from appliance.lan import LanParts, open_lan
 from appliance.runtime.ballast import Ballast
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import read_only_uri
 from appliance.runtime.files import sole_owner, write_whole
 from appliance.runtime.keyfile import public_pem
-from appliance.runtime.serving import listening
 from appliance.runtime.supervision import Service, supervised
+from appliance.runtime.trusted_time import TrustedClock
 from appliance.services.clockwatch import ClockWatch
 from appliance.services.damage import end_when_damaged
 from appliance.services.disk import DiskWatch, Floors, make_room_to_start
@@ -43,16 +42,18 @@ from appliance.services.heartbeat import Heartbeater
 from appliance.services.mirror import MirrorKeeper
 from appliance.services.modes import ModeTeller
 from appliance.services.operations import Operations
+from appliance.services.ports import Cloud, Host
 from appliance.services.presence import CONSOLE, Presence
 from appliance.services.report import Report
 from appliance.services.retention import Retention
+from appliance.services.rhythm import Rhythm, done_for_tills
 from appliance.services.selling import Selling
 from appliance.services.wan import WanWatch
 from appliance.services.witness import Witness, open_epoch
 from appliance.storage.commit import Sealer
 from appliance.storage.headfile import HeadFile
 from appliance.storage.journal import Journal, open_journal
-from appliance.storage.mirror import Mirror, open_mirror
+from appliance.storage.mirror import open_mirror
 from appliance.storage.outgoing import Outgoing, open_outgoing
 from appliance.storage.policies import Policies
 from appliance.storage.set_aside import open_or_set_aside
@@ -74,6 +75,7 @@ class Files(NamedTuple):
     tills: Path
     console_token: Path
     url: Path
+    time_floor: Path
 
 
 def files_in(config: Config) -> Files:
@@ -89,15 +91,19 @@ def files_in(config: Config) -> Files:
         tills=state / "tills.json",
         console_token=state / "console-token",
         url=state / "url",
+        time_floor=state / "time-floor",
     )
 
 
-class Stores(NamedTuple):
-    """The box's disk."""
+@dataclass(frozen=True)
+class Outside:
+    """What the inside of the box stands on. A campaign brings a world, and mistakes, of its own."""
 
-    journal: Journal
-    outgoing: Outgoing
-    mirror: Mirror
+    open_cloud: Callable[..., AbstractAsyncContextManager[Cloud]] = open_cloud
+    open_outgoing: Callable[[str], AbstractAsyncContextManager[Outgoing]] = open_outgoing
+    host: Callable[[Path], Host] = MachineHost
+    ballast: Callable[[Path, int], Ballast] = Ballast
+    drain: type[Drain] = Drain
 
 
 @asynccontextmanager
@@ -106,22 +112,38 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
 
     Raises ConfigError (not enrolled, another process runs here), StorageFault, ChainFault, OSError (address taken).
     """
+    time = await asyncio.to_thread(TrustedClock, clock, files_in(config).time_floor)
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(open_inside(config, time, rng, Outside()))
+        stack.push_async_callback(asyncio.to_thread, time.save, at_stop=True)
+        await stack.enter_async_context(supervised((Service("time", time.run),), time, rng))
+        yield await stack.enter_async_context(open_lan(parts))
+
+
+@asynccontextmanager
+async def open_inside(
+    config: Config, clock: Clock, rng: random.Random, outside: Outside
+) -> AsyncIterator[LanParts]:
+    """Open all that is behind the box's doors: stores, services and their loops. Raises as `open_box`."""
     files = files_in(config)
     async with AsyncExitStack() as stack:
         stack.enter_context(sole_owner(files.lock))
         floors = Floors(config.disk.download_floor_mib * MIB, config.disk.floor_mib * MIB)
-        ballast = Ballast(files.ballast, config.disk.ballast_mib * MIB)
+        ballast = outside.ballast(files.ballast, config.disk.ballast_mib * MIB)
         await asyncio.to_thread(make_room_to_start, ballast, floors)
         identity, enrolment, tills = await asyncio.to_thread(_read_state, config.state, files)
         head_file = HeadFile(files.head, identity.signer)
-        stores = await _open_stores(stack, files, Sealer(identity.box, identity.signer, clock), head_file)
-        witness = Witness(stores.journal, head_file)
+        sealer = Sealer(identity.box, identity.signer, clock)
+        journal = await stack.enter_async_context(open_or_set_aside(files.journal, sealer, head_file))
+        outgoing = await stack.enter_async_context(outside.open_outgoing(read_only_uri(files.journal)))
+        mirror = await stack.enter_async_context(open_mirror(files.mirror))
+        witness = Witness(journal, head_file)
         await witness.look()
-        disk = DiskWatch(stores.journal, files.journal, ballast, floors, clock)
+        disk = DiskWatch(journal, files.journal, ballast, floors, clock)
         await disk.look()
         feed, wan = Feed(), WanWatch(clock, rng)
         cloud = await stack.enter_async_context(
-            open_cloud(
+            outside.open_cloud(
                 config.cloud.url or enrolment.cloud_url,
                 token=enrolment.answer.box_token,
                 box=identity.box,
@@ -130,25 +152,27 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
                 observe=wan.observe,
             )
         )
-        gate = Gate(Policies(stores.mirror.writer), enrolment.keys(), wan)
+        gate = Gate(Policies(mirror.writer), enrolment.keys(), wan)
         await gate.load()
         await gate.adopt(bytes(enrolment.answer.policy))
 
-        operations = Operations(gate, cloud, stores.journal)
+        operations = Operations(gate, cloud, journal)
+        selling = Selling(journal, gate, operations, identity.box, mirror.prices, disk.admit)
+        rhythm = Rhythm(partial(done_for_tills, selling, operations), clock, config.rhythm.idle_after_s)
         keeper = MirrorKeeper(
-            stores.mirror,
+            mirror,
             cloud,
             feed,
-            stores.journal,
+            journal,
             clock,
             rng,
             files.incoming,
-            config.mirror.poll_s,
+            lambda: rhythm.choose(config.mirror.poll_s, config.mirror.idle_poll_s),
             disk.admit_download,
         )
-        drain = Drain(
-            stores.journal,
-            stores.outgoing,
+        drain = outside.drain(
+            journal,
+            outgoing,
             cloud,
             wan,
             feed,
@@ -159,20 +183,21 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
             retry_cap_s=config.drain.retry_cap_s,
             rolled_back=witness.rolled_back,
         )
-        retention = Retention(stores.journal, clock, config.journal.keep_days)
+        witness.listen(drain.halt)
+        retention = Retention(journal, clock, config.journal.keep_days)
         report = Report(
             box=identity.box,
             shop=enrolment.answer.shop,
             software=__version__,
             started_s=clock.monotonic(),
             clock=clock,
-            journal=stores.journal,
-            selling=Selling(stores.journal, gate, operations, identity.box, stores.mirror.prices, disk.admit),
+            journal=journal,
+            selling=selling,
             operations=operations,
             drain=drain,
             wan=wan,
             gate=gate,
-            mirror=stores.mirror,
+            mirror=mirror,
             keeper=keeper,
             presence=Presence(tills, clock),
             witness=witness,
@@ -184,41 +209,40 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
             identity.signer,
             wan,
             gate,
-            MachineHost(config.state),
+            outside.host(config.state),
             report.status,
             clock,
             rng,
             nudge_catalogue=keeper.nudge,
-            every_s=config.heartbeat.every_s,
+            rest_s=lambda: rhythm.choose(config.heartbeat.every_s, config.heartbeat.idle_every_s),
         )
-        hello = _hello(identity, enrolment)
-        await stores.journal.record("started", {"software": __version__, "sqlite": sqlite3.sqlite_version})
-        stack.push_async_callback(_record_stop, stores.journal, witness)
+        await journal.record("started", {"software": __version__, "sqlite": sqlite3.sqlite_version})
+        stack.push_async_callback(_record_stop, journal, witness)
         services = (
             Service("wan", partial(wan.run, cloud.probe)),
-            Service("modes", ModeTeller(wan, feed, stores.journal).run),
+            Service("modes", ModeTeller(wan, feed, journal).run),
             Service("drain", drain.run),
             Service("witness", witness.run),
             Service("disk", disk.run),
-            Service("clock", ClockWatch(clock, stores.journal).run),
-            Service("damage", partial(end_when_damaged, stores.journal, files.journal)),
+            Service("clock", ClockWatch(clock, journal).run),
+            Service("damage", partial(end_when_damaged, journal, files.journal)),
             Service("retention", retention.run),
             Service("mirror", keeper.run),
             Service("heartbeat", heartbeater.run),
         )
         await stack.enter_async_context(supervised(services, clock, rng))
-        app = make_app(hello, feed, report)
-        port = await stack.enter_async_context(
-            listening(app, config.lan.host, config.lan.port, short_way(app))
+        yield LanParts(
+            config,
+            clock,
+            identity,
+            enrolment,
+            tills,
+            journal,
+            _hello(identity, enrolment),
+            feed,
+            report,
+            heartbeater,
         )
-        if config.mdns.enabled:
-            profile = Profile(identity.box, hello.shop, hello.fp, port)
-            announcer = Announcer(
-                profile, clock, interfaces=config.mdns.interfaces, state=wan.link.state.value
-            )
-            await stack.enter_async_context(announcer)
-            wan.listen(lambda link: announcer.set_state(link.state.value))
-        yield f"http://{config.lan.host}:{port}"
 
 
 async def new_epoch(config: Config, clock: Clock, reason: str) -> tuple[Position, Position]:
@@ -249,14 +273,6 @@ def _read_state(state: Path, files: Files) -> tuple[Identity, Enrolment, TillBoo
     enrolment = identity.enrolment()
     write_whole(files.console_token, tills.pair(CONSOLE).encode())
     return identity, enrolment, tills
-
-
-async def _open_stores(stack: AsyncExitStack, files: Files, sealer: Sealer, head_file: HeadFile) -> Stores:
-    return Stores(
-        journal=await stack.enter_async_context(open_or_set_aside(files.journal, sealer, head_file)),
-        outgoing=await stack.enter_async_context(open_outgoing(read_only_uri(files.journal))),
-        mirror=await stack.enter_async_context(open_mirror(files.mirror)),
-    )
 
 
 def _hello(identity: Identity, enrolment: Enrolment) -> Hello:

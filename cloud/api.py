@@ -2,13 +2,14 @@
 
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
 import aiohttp_jinja2
 import jinja2
 from aiohttp import hdrs, web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from appliance.domain.dsse import ENVELOPE_BYTES_MAX, Signer
+from appliance.domain.dsse import ENVELOPE_BYTES_MAX
 from appliance.domain.errors import Malformed
 from appliance.domain.sale import SALE_BYTES_MAX, parse_sale
 from appliance.domain.statements import PROBE_TYPE, ProbeAnswer, sign
@@ -22,20 +23,23 @@ from appliance.domain.wire import (
     ProbeRequest,
 )
 from appliance.runtime.bodies import JSON, json_answer, read_body
-from appliance.runtime.clock import Clock, rfc3339
+from appliance.runtime.clock import rfc3339
 from appliance.runtime.problem import problem_middleware
-from cloud import fleet_page, store_events, store_exceptions, store_operations, store_sales, words
-from cloud.auth import DOOR, Caller, Door, offer_basic, only
+from cloud import (
+    est,
+    fleet_page,
+    office,
+    store_events,
+    store_exceptions,
+    store_loose,
+    store_operations,
+    store_sales,
+    words,
+)
+from cloud.auth import DOOR, Caller, offer_basic, only
 from cloud.bodies import NDJSON, limit, lines_answer, number, read_json
-from cloud.catalogue import Shelf
-from cloud.database import Database
-from cloud.enrolment import Enrolment, keys_of
-from cloud.fleet import FleetDesk
-from cloud.ingest import Ingest
-from cloud.operations import OperationDesk
-from cloud.policy import PolicyDesk
-from cloud.rescue import RescueDesk
-from cloud.selling import SaleDesk
+from cloud.enrolment import keys_of
+from cloud.parts import PARTS, Parts
 
 PROBE_BYTES_MAX = 1024
 OPERATION_BYTES_MAX = 64 * 1024
@@ -43,28 +47,8 @@ OPERATION_BYTES_MAX = 64 * 1024
 EVENTS_STEP = 200
 
 _TEMPLATES = jinja2.PackageLoader("cloud")
+EventPage = Callable[[AsyncConnection, str, int, int, int], Awaitable[list[store_events.Body]]]
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the handlers call; built once in wiring.py."""
-
-    database: Database
-    signer: Signer
-    clock: Clock
-    door: Door
-    ingest: Ingest
-    rescue: RescueDesk
-    enrolment: Enrolment
-    shelf: Shelf
-    policy: PolicyDesk
-    selling: SaleDesk
-    operations: OperationDesk
-    fleet: FleetDesk
-
-
-PARTS = web.AppKey("parts", Parts)
 
 
 def make_app(parts: Parts) -> web.Application:
@@ -75,10 +59,11 @@ def make_app(parts: Parts) -> web.Application:
     app.on_response_prepare.append(offer_basic)
     aiohttp_jinja2.setup(app, loader=_TEMPLATES, autoescape=True, auto_reload=False)
     box, seller, head_office = only("box"), only("box", "till"), only("head-office")
-    rescuer = only("box", "head-office")
+    rescuer = only("technician", "head-office")
     app.add_routes(
         [
-            web.post("/v1/enrol", post_enrolment),
+            *est.ROUTES,
+            *office.ROUTES,
             web.post("/v1/boxes/{box}/events", box(post_events)),
             web.post("/v1/boxes/{box}/probe", box(post_probe)),
             web.post("/v1/boxes/{box}/heartbeat", box(post_heartbeat)),
@@ -92,6 +77,7 @@ def make_app(parts: Parts) -> web.Application:
             web.post("/v1/operations/{operation}", only("till")(post_operation)),
             web.get("/v1/boxes/{box}/epochs", head_office(get_epochs)),
             web.get("/v1/boxes/{box}/epochs/{epoch}/events", head_office(get_events)),
+            web.get("/v1/boxes/{box}/epochs/{epoch}/loose", head_office(get_loose)),
             web.get("/v1/sales", head_office(get_sales)),
             web.get("/v1/operations", head_office(get_operations)),
             web.get("/v1/exceptions", head_office(get_exceptions)),
@@ -103,12 +89,6 @@ def make_app(parts: Parts) -> web.Application:
 
 
 # --- boxes
-
-
-async def post_enrolment(request: web.Request) -> web.Response:
-    """POST /v1/enrol. Open to all: the envelope itself must prove the right to enter."""
-    envelope = await read_body(request, ENVELOPE_MEDIA, ENVELOPE_BYTES_MAX)
-    return json_answer(await request.app[PARTS].enrolment.enrol(envelope), status=201)
 
 
 async def post_events(request: web.Request, caller: Caller) -> web.Response:
@@ -200,13 +180,22 @@ async def get_epochs(request: web.Request, _caller: Caller) -> web.Response:
 
 async def get_events(request: web.Request, _caller: Caller) -> web.StreamResponse:
     """GET /v1/boxes/{box}/epochs/{epoch}/events?after=SEQ&limit=N: the verbatim bytes, one event a line."""
+    return await _events(request, store_events.bodies)
+
+
+async def get_loose(request: web.Request, _caller: Caller) -> web.StreamResponse:
+    """GET .../epochs/{epoch}/loose?after=SEQ&limit=N: what was rescued from behind a hole, the same way."""
+    return await _events(request, store_loose.bodies)
+
+
+async def _events(request: web.Request, page: EventPage) -> web.StreamResponse:
     box, epoch = request.match_info["box"], number(request, "epoch")
     after, left = number(request, "after", 0), limit(request)
     response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: NDJSON})
     await response.prepare(request)
     while left > 0:
         async with request.app[PARTS].database.reading() as connection:
-            events = await store_events.bodies(connection, box, epoch, after, min(left, EVENTS_STEP))
+            events = await page(connection, box, epoch, after, min(left, EVENTS_STEP))
         if not events:
             break
         await response.write(b"".join(event.body + b"\n" for event in events))

@@ -1,4 +1,4 @@
-"""Who asks: bearer tokens of boxes, tills and head office. Only their SHA-256 is kept.
+"""Who asks: bearer tokens of boxes, tills, technicians and head office. Only their SHA-256 is kept.
 
 Head office may also use HTTP Basic with its token as the password (any user name), so that a browser shows the pages.
 """
@@ -16,12 +16,13 @@ import msgspec
 from aiohttp import hdrs, web
 
 from appliance.domain.errors import NotAllowed, Unauthenticated
+from appliance.runtime.clock import Clock, rfc3339
 from appliance.runtime.files import write_whole
 from cloud import store_boxes
 from cloud.database import Database
 from cloud.store_boxes import Holder
 
-Role = Literal["box", "till", "head-office"]
+Role = Literal["box", "till", "technician", "head-office"]
 
 # 256 random bits: guessing is hopeless, so a plain hash is enough to keep it by.
 TOKEN_BYTES = 32
@@ -30,7 +31,7 @@ _CREDENTIAL_MAX = 512
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks, proven by a token. `name` is the box's or the till's."""
+    """Who asks, proven by a token. `name` is the box's, the till's or the technician's."""
 
     role: Role
     shop: str
@@ -61,9 +62,10 @@ def head_office_token(path: Path) -> str:
 class Door:
     """Lets callers in. `head_office` is the digest of head office's token."""
 
-    def __init__(self, database: Database, head_office: bytes) -> None:
+    def __init__(self, database: Database, head_office: bytes, clock: Clock) -> None:
         self._database = database
         self._head_office = head_office
+        self._clock = clock
 
     async def caller(self, request: web.Request) -> Caller:
         """Who asks. Raises Unauthenticated when the token is missing or not known."""
@@ -77,7 +79,9 @@ class Door:
             holder = await store_boxes.find_holder(connection, digest)
         if holder is None or not hmac.compare_digest(holder.token_sha256, digest):
             raise Unauthenticated("the token is not known here")
-        return Caller("box" if holder.role == "box" else "till", holder.shop, holder.subject)
+        if holder.expires_at is not None and holder.expires_at <= rfc3339(self._clock.wall()):
+            raise Unauthenticated("the token has expired")
+        return Caller(msgspec.convert(holder.role, Role), holder.shop, holder.subject)
 
 
 DOOR = web.AppKey("door", Door)
@@ -114,6 +118,14 @@ async def issue_to_till(database: Database, shop: str, till: str) -> str:
     """A new token for a till; the one it had before is no longer taken."""
     token = new_token()
     await database.transaction(store_boxes.put_credential, Holder("till", shop, till, token_digest(token)))
+    return token
+
+
+async def issue_to_technician(database: Database, shop: str, name: str, expires_at: str) -> str:
+    """A new token with which a technician rescues cards of one shop's boxes; the one before is no longer taken."""
+    token = new_token()
+    holder = Holder("technician", shop, name, token_digest(token), expires_at)
+    await database.transaction(store_boxes.put_credential, holder)
     return token
 
 

@@ -10,6 +10,7 @@ import random
 import sqlite3
 import sys
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,13 +18,14 @@ import msgspec
 from sqlalchemy.exc import DBAPIError
 
 from appliance.domain.catalogue import Article
+from appliance.domain.enrolling import CLAIM_MINUTES_MAX
 from appliance.domain.errors import ConfigError, StoreboxError
 from appliance.domain.sale import Identifier
 from appliance.runtime.clock import SystemClock, rfc3339
 from appliance.runtime.logs import log_to_stderr
 from appliance.runtime.notify import notify
 from appliance.runtime.process import run_daemon
-from cloud import auth, store_catalogue
+from cloud import auth, cli_identity, store_catalogue
 from cloud.articles import make_articles, read_articles
 from cloud.config import Settings, settings_from
 from cloud.wiring import Office, open_daemon, open_office, prepare
@@ -47,7 +49,7 @@ def run(arguments: list[str]) -> int:
     """Do one command; the exit code."""
     args = _parser().parse_args(arguments)
     try:
-        settings = settings_from(args.config, state=args.state, host=args.host, port=args.port)
+        settings = settings_from(args.config, state=args.state, host=args.host, port=args.port, tls=args.tls)
         code: int = args.command(settings, args)
     except ConfigError as error:
         return _failed(error, MISUSE)
@@ -71,7 +73,7 @@ def serve(settings: Settings, _args: argparse.Namespace) -> int:
     async def daemon(stop: asyncio.Event) -> None:
         async with open_daemon(settings, SystemClock()) as port:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            address = f"http://{host}:{port}"
+            address = f"{'http' if settings.tls == 'off' else 'https'}://{host}:{port}"
             log.info("cloud.ready", extra={"address": address})
             print(f"ready {address}", flush=True)
             notify("READY=1")
@@ -82,18 +84,30 @@ def serve(settings: Settings, _args: argparse.Namespace) -> int:
     return 0
 
 
-def enrol_token(settings: Settings, args: argparse.Namespace) -> int:
-    """A token that lets one new box into a shop."""
-    token = _in_office(
-        settings, lambda office: office.enrolment.new_token(args.shop, args.name or args.shop, args.minutes)
+def claim(settings: Settings, args: argparse.Namespace) -> int:
+    """A claim that lets one new box into a shop."""
+    made = _in_office(
+        settings,
+        lambda office: office.enrolment.new_claim(
+            args.shop, args.name or "", args.minutes, key_hash=args.key_hash, by="head-office"
+        ),
     )
-    return _show(args, {"token": token, "shop": args.shop, "minutes": args.minutes}, token)
+    return _show(args, made, made.claim)
 
 
 def till_token(settings: Settings, args: argparse.Namespace) -> int:
     """A token for a till that talks to head office itself."""
     token = _in_office(settings, lambda office: auth.issue_to_till(office.database, args.shop, args.till))
     return _show(args, {"token": token, "shop": args.shop, "till": args.till}, token)
+
+
+def technician_token(settings: Settings, args: argparse.Namespace) -> int:
+    """A token for a technician who rescues the cards of a shop's dead boxes."""
+    until = rfc3339(SystemClock().wall() + timedelta(hours=args.hours))
+    token = _in_office(
+        settings, lambda office: auth.issue_to_technician(office.database, args.shop, args.name, until)
+    )
+    return _show(args, {"token": token, "shop": args.shop, "name": args.name, "until": until}, token)
 
 
 def admin_token(settings: Settings, args: argparse.Namespace) -> int:
@@ -163,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML; flags win over it")
     place.add_argument("--state", type=Path, metavar="DIR", help="where data and keys are kept")
-    place.set_defaults(host=None, port=None)
+    place.set_defaults(host=None, port=None, tls=None)
     shown = argparse.ArgumentParser(add_help=False, parents=[place])
     shown.add_argument("--json", action="store_true", help="print JSON")
 
@@ -175,16 +189,32 @@ def _parser() -> argparse.ArgumentParser:
     command = _command(commands, "run", serve, place, "serve until told to stop")
     command.add_argument("--host", help="address to listen on")
     command.add_argument("--port", type=int, help="port to listen on; 0: any free one")
+    command.add_argument(
+        "--tls", choices=["on", "off"], help="off: plain HTTP, on loopback or behind proxies"
+    )
 
-    command = _command(commands, "enrol-token", enrol_token, shown, "a single-use token for one new box")
+    command = _command(commands, "claim", claim, shown, "a single-use claim for one new box")
     command.add_argument("--shop", required=True, type=_name, help="the shop's number, e.g. S042")
     command.add_argument("--name", type=_shop_name, help="the shop's name, e.g. Nantes Centre")
-    command.add_argument("--minutes", type=_count, default=10, help="how long it can be used (10)")
+    command.add_argument("--minutes", type=_minutes, default=10, help="how long it can be used (10)")
+    command.add_argument("--key-hash", default="", metavar="FP", help="only for the box with this key")
 
     command = _command(commands, "till-token", till_token, shown, "a token for one till")
     command.add_argument("--shop", required=True, type=_name)
     command.add_argument("--till", required=True, type=_name)
 
+    command = _command(
+        commands,
+        "technician-token",
+        technician_token,
+        shown,
+        "a token to rescue cards of a shop's dead boxes",
+    )
+    command.add_argument("--shop", required=True, type=_name)
+    command.add_argument("--name", required=True, type=_name, help="who rescues; the earlier token ends")
+    command.add_argument("--hours", type=_count, default=24, help="how long it can be used (24)")
+
+    cli_identity.add_commands(commands, shown)
     _command(commands, "admin-token", admin_token, shown, "print head office's own token")
 
     groups = commands.add_parser("catalogue", help="publish a catalogue").add_subparsers(
@@ -227,6 +257,13 @@ def _shop_name(text: str) -> str:
     if not 0 < len(text.strip()) <= SHOP_NAME_MAX:
         raise argparse.ArgumentTypeError(f"1 to {SHOP_NAME_MAX} signs")
     return text.strip()
+
+
+def _minutes(text: str) -> int:
+    minutes = _count(text)
+    if minutes > CLAIM_MINUTES_MAX:
+        raise argparse.ArgumentTypeError(f"at most {CLAIM_MINUTES_MAX}")
+    return minutes
 
 
 def _count(text: str) -> int:

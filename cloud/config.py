@@ -1,11 +1,13 @@
 """What the operator may set, by TOML file or flag. An unknown key stops the program and is named."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from appliance.domain.errors import ConfigError
+from appliance.runtime.serving import LOOPBACK
 from appliance.runtime.settings import load_settings
 
 
@@ -17,8 +19,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     # 0: any free port; the line on standard output tells which.
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8490
-    # How often boxes shall report themselves; a box is called silent after 90 s.
-    heartbeat_s: Annotated[float, Meta(ge=1, le=60)] = 30.0
+    # No box reports itself more often than this; how often it does it says itself, and it is called silent after three.
+    heartbeat_s: Annotated[float, Meta(ge=1, le=60)] = 10.0
+    # "off", plain HTTP, is for one machine alone, or behind proxies that end TLS.
+    tls: Literal["on", "off"] = "on"
+    # The names and addresses by which boxes reach it; the first one stands in claims. Empty: the host.
+    names: list[str] = []
+    # Addresses of those that may tell in `Client-Cert` (RFC 9440) which box asks.
+    proxies: list[str] = []
+
+    def __post_init__(self) -> None:
+        if self.tls == "off" and self.host not in LOOPBACK and not self.proxies:
+            raise ValueError('tls = "off" needs a host that is loopback, or proxies')
 
     @property
     def database(self) -> Path:
@@ -36,15 +48,42 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.state / "head-office.token"
 
     @property
+    def url_file(self) -> Path:
+        """The file with the URL at which the daemon listens."""
+        return self.state / "url"
+
+    @property
     def transfers(self) -> Path:
         """Catalogue transfers made ready for boxes; can be deleted at any time."""
         return self.state / "transfers"
 
 
-def settings_from(file: Path | None, *, state: Path | None, host: str | None, port: int | None) -> Settings:
+def settings_from(
+    file: Path | None, *, state: Path | None, host: str | None, port: int | None, tls: str | None
+) -> Settings:
     """The file's settings (or the defaults), with every flag that was given put over them. Raises ConfigError."""
     settings = Settings() if file is None else load_settings(file, Settings)
-    given = {"state": state, "host": host, "port": port}
-    return msgspec.structs.replace(
-        settings, **{key: value for key, value in given.items() if value is not None}
-    )
+    given = {"state": state, "host": host, "port": port, "tls": tls}
+    try:
+        return msgspec.structs.replace(
+            settings, **{key: value for key, value in given.items() if value is not None}
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def url_of(settings: Settings, port: int) -> str:
+    """Where boxes reach head office when it listens at this port."""
+    name = (settings.names or [settings.host])[0]
+    scheme = "http" if settings.tls == "off" else "https"
+    return f"{scheme}://[{name}]:{port}" if ":" in name else f"{scheme}://{name}:{port}"
+
+
+def known_url(settings: Settings) -> str:
+    """The same as the daemon knew it last, or as the settings have it. Raises ConfigError if neither tells. Blocks."""
+    try:
+        return settings.url_file.read_text()
+    except FileNotFoundError as error:
+        if settings.port:
+            return url_of(settings, settings.port)
+        raise ConfigError("port 0: start head office once, so that its address is known") from error

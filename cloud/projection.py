@@ -18,10 +18,35 @@ from cloud.store_exceptions import Note
 from cloud.store_sales import SaleRow
 
 
-class Reading(msgspec.Struct, frozen=True):
+class SaleFacts(msgspec.Struct, frozen=True, gc=False):
+    """What the books keep of a sale: a batch has thousands, and their lines would only fill the memory."""
+
+    sale_id: str
+    till_id: str
+    business_date: str
+    ticket_number: int
+    total_minor: int
+    currency: str
+    training: bool
+
+    @staticmethod
+    def of(sale: Sale) -> "SaleFacts":
+        """The facts of a sale."""
+        return SaleFacts(
+            sale.sale_id,
+            sale.till_id,
+            sale.business_date,
+            sale.ticket_number,
+            sale.total_minor,
+            sale.currency,
+            sale.training,
+        )
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What an event's content says: a sale with its digest, a fault, or nothing that concerns the books."""
 
-    sale: Sale | None = None
+    sale: SaleFacts | None = None
     sha256: bytes = b""
     flags: list[str] = []
     fault: str | None = None
@@ -60,7 +85,7 @@ def read_event(body: bytes) -> Reading:
             return _NOTHING
         data = _sale_data.decode(found.data)
         sale = parse_sale(bytes(data.sale))
-        return Reading(sale, sale_digest(sale), data.flags)
+        return Reading(SaleFacts.of(sale), sale_digest(sale), data.flags)
     except StoreboxError as error:
         return Reading(
             fault=f"unreadable-{'event' if error.code == 'bad-event' else 'sale'}", detail=str(error)
@@ -93,10 +118,10 @@ def project(
     return found
 
 
-def _row(box: str, sealed: Sealed, reading: Reading, sale: Sale, *, at: str) -> SaleRow:
-    return SaleRow.of(
-        sale,
-        reading.sha256,
+def _row(box: str, sealed: Sealed, reading: Reading, sale: SaleFacts, *, at: str) -> SaleRow:
+    return SaleRow(
+        **msgspec.structs.asdict(sale),
+        sha256=reading.sha256,
         flags=canonical(reading.flags).decode(),
         via="box",
         stored_at=at,

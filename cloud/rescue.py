@@ -1,4 +1,4 @@
-"""Take in what a dead box's card still holds, brought by another box of its shop or by head office.
+"""Take in what a dead box's card still holds, brought by a technician of its shop or by head office.
 
 Who brings it does not matter, its signatures do: a batch is judged as if the dead box had sent it. What follows the
 stored chain goes into it. What stands behind a hole is proven by its signed head all the same: it is kept beside the
@@ -40,7 +40,7 @@ class RescueDesk:
             epochs = await store_events.epochs(connection, box)
         if shop is None or public_key is None:
             raise NotFound(f"{box} is not enrolled here")
-        if caller.role == "box" and caller.shop != shop:
+        if caller.role == "technician" and caller.shop != shop:
             raise NotAllowed(f"{box} is not of shop {caller.shop}")
         return RescueView(box, shop, public_key, epochs)
 

@@ -11,21 +11,25 @@ HEARTBEATS_KEPT = 120
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """An enrolment token as it is kept."""
+    """A claim as it is kept."""
 
     shop: str
     shop_name: str
     expires_at: str
     used_by: str | None
+    used_at: str | None
+    key_hash: str
+    replaces: str
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds a bearer token: a box or a till (`subject`) of a shop."""
+    """Who holds a bearer token: a box, a till or a technician (`subject`) of a shop; until when, if not for good."""
 
     role: str
     shop: str
     subject: str
     token_sha256: bytes
+    expires_at: str | None = None
 
 
 class BoxRow(msgspec.Struct, frozen=True):
@@ -45,27 +49,51 @@ async def name_shop(connection: AsyncConnection, number: str, name: str) -> None
         await connection.execute(insert(shop), {"shop": number, "name": name})
 
 
-async def add_ticket(connection: AsyncConnection, token_sha256: bytes, number: str, expires_at: str) -> None:
-    """Keep a new enrolment token for a shop that exists."""
-    row = {"token_sha256": token_sha256, "shop": number, "expires_at": expires_at}
+async def add_ticket(
+    connection: AsyncConnection,
+    token_sha256: bytes,
+    number: str,
+    expires_at: str,
+    key_hash: str,
+    replaces: str,
+) -> None:
+    """Keep a new claim for a shop that exists."""
+    row = {
+        "token_sha256": token_sha256,
+        "shop": number,
+        "expires_at": expires_at,
+        "key_hash": key_hash,
+        "replaces": replaces,
+    }
     await connection.execute(insert(enrol_token), row)
 
 
 async def find_ticket(connection: AsyncConnection, token_sha256: bytes) -> Ticket | None:
-    """The enrolment token with this digest."""
+    """The claim with this digest."""
+    kept = enrol_token.c
     query = (
-        select(enrol_token.c.shop, shop.c.name, enrol_token.c.expires_at, enrol_token.c.used_by)
+        select(
+            kept.shop,
+            shop.c.name,
+            kept.expires_at,
+            kept.used_by,
+            kept.used_at,
+            kept.key_hash,
+            kept.replaces,
+        )
         .join_from(enrol_token, shop)
-        .where(enrol_token.c.token_sha256 == token_sha256)
+        .where(kept.token_sha256 == token_sha256)
     )
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else Ticket(*row)
 
 
-async def use_ticket(connection: AsyncConnection, token_sha256: bytes, by: str) -> None:
-    """Bind an enrolment token to the box that used it."""
+async def use_ticket(connection: AsyncConnection, token_sha256: bytes, by: str, at: str) -> None:
+    """Bind a claim to the box that used it; when it did first stays."""
     await connection.execute(
-        update(enrol_token).where(enrol_token.c.token_sha256 == token_sha256).values(used_by=by)
+        update(enrol_token)
+        .where(enrol_token.c.token_sha256 == token_sha256)
+        .values(used_by=by, used_at=func.coalesce(enrol_token.c.used_at, at))
     )
 
 
@@ -90,9 +118,9 @@ async def public_key(connection: AsyncConnection, name: str) -> str | None:
 
 
 async def put_credential(connection: AsyncConnection, holder: Holder) -> None:
-    """Give a box or a till a token; one it had before is no longer taken."""
+    """Give a box, a till or a technician a token; one it had before is no longer taken."""
     same = (credential.c.role == holder.role) & (credential.c.subject == holder.subject)
-    if holder.role == "till":
+    if holder.role != "box":
         # Tills of two shops may both be called T1; a box has one name in the whole world.
         same &= credential.c.shop == holder.shop
     await connection.execute(delete(credential).where(same))

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.domain.event import Position, Sealed
 from appliance.domain.wire import EpochRow
+from cloud.bulk import add_rows
 from cloud.tables import epoch, event
 
 
@@ -30,11 +31,8 @@ async def hashes(
 
 async def append(connection: AsyncConnection, box: str, events: list[Sealed], end: Position) -> None:
     """Store events that follow the stored end, which becomes `end`."""
-    rows = [
-        {"box": box, "epoch": end.epoch, "seq": sealed.link.seq, "hash": sealed.hash, "body": sealed.body}
-        for sealed in events
-    ]
-    await connection.execute(insert(event), rows)
+    rows = [(box, end.epoch, sealed.link.seq, sealed.hash, sealed.body) for sealed in events]
+    await add_rows(connection, event, ("box", "epoch", "seq", "hash", "body"), rows)
     moved = await connection.execute(
         update(epoch).where(epoch.c.box == box, epoch.c.epoch == end.epoch).values(seq=end.seq, head=end.head)
     )

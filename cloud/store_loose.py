@@ -4,6 +4,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.domain.event import Sealed
+from cloud.store_events import Body
 from cloud.tables import loose_event
 
 
@@ -25,3 +26,14 @@ async def add(connection: AsyncConnection, box: str, events: list[Sealed]) -> No
     ]
     if rows:
         await connection.execute(insert(loose_event), rows)
+
+
+async def bodies(connection: AsyncConnection, box: str, number: int, after: int, limit: int) -> list[Body]:
+    """Up to `limit` loose events behind `after`, in order."""
+    query = (
+        select(loose_event.c.seq, loose_event.c.body)
+        .where(loose_event.c.box == box, loose_event.c.epoch == number, loose_event.c.seq > after)
+        .order_by(loose_event.c.seq)
+        .limit(limit)
+    )
+    return [Body(row.seq, row.body) for row in await connection.execute(query)]

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.domain.sale import Sale
 from appliance.domain.wire import CloudSaleRow
+from cloud.bulk import add_rows
 from cloud.tables import sale
 
 
@@ -94,7 +95,9 @@ async def find(connection: AsyncConnection, sale_id: str) -> Known | None:
 async def add(connection: AsyncConnection, rows: list[SaleRow]) -> None:
     """Store sales whose ids are new."""
     if rows:
-        await connection.execute(insert(sale), [msgspec.structs.asdict(row) for row in rows])
+        await add_rows(
+            connection, sale, SaleRow.__struct_fields__, [msgspec.structs.astuple(row) for row in rows]
+        )
 
 
 async def count_copies(connection: AsyncConnection, copies: Mapping[str, int]) -> None:

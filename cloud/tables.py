@@ -36,6 +36,11 @@ enrol_token = Table(
     Column("expires_at", Text, nullable=False),
     # The box that used it: a token lets in one key, however often that key asks.
     Column("used_by", Text),
+    Column("used_at", Text),
+    # Only the box with this key may use it; empty: any.
+    Column("key_hash", Text, nullable=False, server_default=""),
+    # The dead box whose place the new one takes; empty: none.
+    Column("replaces", Text, nullable=False, server_default=""),
 )
 
 box = Table(
@@ -43,11 +48,71 @@ box = Table(
     metadata,
     Column("box", Text, primary_key=True),
     Column("shop", Text, ForeignKey("shop.shop"), nullable=False),
+    # The key it enrolled with, from which its name follows; those after it are in `box_key`.
     Column("public_key", Text, nullable=False),
     Column("enrolled_at", Text, nullable=False),
+    # Without TLS these are not there. Certificates are PEM, whole chains, as they were answered.
+    Column("tls_spki", Text),
+    Column("certificate", Text),
+    Column("lan_certificate", Text),
+    # Of both requests together: the same ones are answered with the same certificates.
+    Column("csr_sha256", LargeBinary),
+    Column("revoked_at", Text),
+    Column("revoked_why", Text),
 )
 
-# One token per box and per till; the token itself is known only to who holds it.
+# Event keys after the first; `retired_epoch`: the last epoch that one may have opened.
+box_key = Table(
+    "box_key",
+    metadata,
+    Column("box", Text, ForeignKey("box.box"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("fp", Text, nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("retired_epoch", BigInteger),
+)
+
+# The tills of each box, so that a successor knows them again.
+till_record = Table(
+    "till_record",
+    metadata,
+    Column("box", Text, ForeignKey("box.box"), primary_key=True),
+    Column("till", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("spki", Text, nullable=False),
+)
+
+# Told to the box in the answers to its heartbeats until it ends. The secret is shown in a QR code for minutes.
+pairing_order = Table(
+    "pairing_order",
+    metadata,
+    Column("box", Text, ForeignKey("box.box"), primary_key=True),
+    Column("order", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("until", Text, nullable=False),
+)
+
+succession = Table(
+    "succession",
+    metadata,
+    Column("old", Text, ForeignKey("box.box"), primary_key=True),
+    Column("new", Text, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+)
+
+# Who did what to who may come in; `data` is JSON and never holds a secret.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", _row_number, primary_key=True, autoincrement=True),
+    Column("at", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+# One token per box, till and technician (`subject`); the token itself is known only to who holds it.
 credential = Table(
     "credential",
     metadata,
@@ -55,6 +120,7 @@ credential = Table(
     Column("shop", Text, primary_key=True),
     Column("subject", Text, primary_key=True),
     Column("token_sha256", LargeBinary, nullable=False, unique=True),
+    Column("expires_at", Text),
 )
 
 heartbeat = Table(

@@ -4,22 +4,25 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from appliance.domain.dsse import Signer
+from appliance.domain.errors import ConfigError
 from appliance.runtime.clock import Clock
-from appliance.runtime.files import sole_owner
+from appliance.runtime.files import sole_owner, write_whole
 from appliance.runtime.keyfile import load_or_create
 from appliance.runtime.serving import listening
-from cloud.api import Parts, make_app
+from cloud.api import make_app
 from cloud.auth import Door, head_office_token, token_digest
 from cloud.catalogue import Shelf
-from cloud.config import Settings
+from cloud.config import Settings, known_url, url_of
 from cloud.database import Database, alone, open_database, settle
 from cloud.enrolment import Enrolment
 from cloud.fleet import FleetDesk
 from cloud.ingest import Ingest
 from cloud.migrate import migrate
 from cloud.operations import OperationDesk
+from cloud.parts import Parts
 from cloud.policy import PolicyDesk
 from cloud.rescue import RescueDesk
 from cloud.selling import SaleDesk
@@ -50,13 +53,21 @@ async def open_office(settings: Settings, clock: Clock, *, settled: bool = False
         policy = PolicyDesk(database, signer, clock)
         await policy.begin()
         yield Office(
-            settings, database, signer, token, clock, policy, Enrolment(database, signer, policy, clock)
+            settings,
+            database,
+            signer,
+            token,
+            clock,
+            policy,
+            Enrolment(database, signer, policy, clock, partial(known_url, settings)),
         )
 
 
 @asynccontextmanager
 async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[int]:
     """Serve head office while inside; yields the port. Raises also ConfigError when another daemon runs here."""
+    if settings.tls == "on":
+        raise ConfigError('tls = "on" is not built yet: say tls = "off"')
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(settings.state.mkdir, mode=0o700, parents=True, exist_ok=True)
         stack.enter_context(sole_owner(settings.state / "daemon.lock"))
@@ -68,7 +79,7 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[int]:
             database=office.database,
             signer=office.signer,
             clock=clock,
-            door=Door(office.database, token_digest(office.token)),
+            door=Door(office.database, token_digest(office.token), clock),
             ingest=ingest,
             rescue=RescueDesk(office.database, ingest, clock),
             enrolment=office.enrolment,
@@ -78,7 +89,9 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[int]:
             operations=OperationDesk(office.database, office.policy, clock),
             fleet=FleetDesk(office.database, shelf, office.policy, clock, heartbeat_s=settings.heartbeat_s),
         )
-        yield await stack.enter_async_context(listening(make_app(parts), settings.host, settings.port))
+        port = await stack.enter_async_context(listening(make_app(parts), settings.host, settings.port))
+        await asyncio.to_thread(write_whole, settings.url_file, url_of(settings, port).encode(), mode=0o644)
+        yield port
 
 
 def prepare(settings: Settings, *, settled: bool = False) -> tuple[Signer, str]:

@@ -126,7 +126,9 @@ async def open_desk(
         stack.enter_context(sole_owner(places.lock))
         memory = _recall(places)
         argv = [command("storebox-cloud"), "run", "--state", str(places.cloud), "--host", LOOPBACK]
-        cloud = await start_child([*argv, "--port", "0"], log=places.log("cloud"), hear=_ignore)
+        cloud = await start_child(
+            [*argv, "--port", "0", "--tls", "off"], log=places.log("cloud"), hear=_ignore
+        )
         stack.push_async_callback(cloud.stop)
         cloud_url = await cloud.ready()
         line = await stack.enter_async_context(open_line(_address(cloud_url), clock, rng))
@@ -146,7 +148,7 @@ async def _set_up(
         async with asyncio.TaskGroup() as group:
             group.create_task(_stock(places, memory, articles, catalogue), name="set-up-catalogue")
             group.create_task(_let_in(places, memory), name="set-up-tokens")
-            group.create_task(_join(places, memory, cloud_url), name="set-up-box")
+            group.create_task(_join(places, memory), name="set-up-box")
     except* StoreboxError as failures:
         raise failures.exceptions[0] from None
     _remember(places, memory)
@@ -170,11 +172,11 @@ async def _let_in(places: Places, memory: Memory) -> None:
         memory.cloud_tokens[TWO_WAY_TILL] = token
 
 
-async def _join(places: Places, memory: Memory, cloud_url: str) -> None:
+async def _join(places: Places, memory: Memory) -> None:
     """Enrol the box, and pair the tills with it, one after another: they share one file."""
     if not memory.enrolled:
-        token = await _office(places, "enrol-token", "--shop", SHOP, "--name", SHOP_NAME)
-        await _box(places, "enrol", "--cloud", cloud_url, "--token", token)
+        claim = await _office(places, "claim", "--shop", SHOP, "--name", SHOP_NAME)
+        await _box(places, "enrol", "--claim", claim)
         memory.enrolled = True
     for till in (*TILLS, WATCHER):
         if till not in memory.box_tokens:
@@ -223,7 +225,7 @@ def _configure_box(places: Places, cloud_url: str) -> None:
 
     places.box_config.write_text(
         f"state = {quoted(str(places.box))}\n\n"
-        f'[lan]\nhost = "{LOOPBACK}"\nport = 0\n\n'
+        f'[lan]\nhost = "{LOOPBACK}"\nport = 0\ntls = "off"\n\n'
         f'[mdns]\ninterfaces = ["{LOOPBACK}"]\n\n'
         "[disk]\nballast_mib = 1\n\n"
         f"[cloud]\nurl = {quoted(cloud_url)}\n"

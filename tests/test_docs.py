@@ -400,15 +400,16 @@ def test_every_call_of_the_box_is_in_the_protocol(route: Any) -> None:
 
 def test_every_call_of_the_cloud_is_in_the_protocol() -> None:
     told = section(DOCS / "PROTOCOL.md", "The cloud (default port 8490)")
-    (tree,) = [tree for path, tree in modules("cloud") if path.name == "api.py"]
+    trees = [tree for path, tree in modules("cloud") if path.name in ("api.py", "est.py", "office.py")]
 
     calls = [
         (node.func.attr.upper(), node.args[0].value)
+        for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and ast.unparse(node.func.value) == "web"
-        and node.func.attr in ("get", "post")
+        and node.func.attr in ("get", "post", "put")
         and isinstance(node.args[0], ast.Constant)
     ]
     assert len(calls) > 10

@@ -24,6 +24,7 @@ from appliance.domain.wire import (
     SaleView,
     Status,
     SyncedView,
+    WitnessAnswer,
 )
 from till.errors import NoAnswer, Refused
 from till.peer import Answer, Peer
@@ -72,6 +73,10 @@ class Box:
         view = _parse(self._peer, answer, SaleView)
         self._verified(view.ack, sale_id)
         return view
+
+    async def witness(self, head: bytes) -> WitnessAnswer:
+        """Show the box a head that it signed; whether its journal lacks it. Safe to show twice."""
+        return _parse(self._peer, await self._peer.post("/v1/witness", head), WitnessAnswer)
 
     async def operation(self, name: str, request: OperationRequest) -> OperationAnswer:
         """Ask for an online-only operation through the box."""

@@ -82,12 +82,32 @@ class Copies:
 
     async def accepted(self, ack: Ack, body: bytes) -> Copy:
         """The box has it on disk, at this place; a place noted before is replaced (the box may have been restored)."""
-        await self._change(
-            "SET state = 'accepted', way = 'box', box = ?, epoch = ?, seq = ?, hash = ?, head = ?, box_answer = ?,"
-            " code = NULL WHERE sale_id = ? AND state IN ('pending', 'accepted')",
-            (ack.box, ack.epoch, ack.seq, ack.hash, bytes(ack.head), body, ack.sale_id),
-        )
-        return await self.get(ack.sale_id)
+
+        def work(connection: sqlite3.Connection) -> Copy:
+            connection.execute(
+                "UPDATE copy SET state = 'accepted', way = 'box', box = ?, epoch = ?, seq = ?, hash = ?, head = ?,"
+                " box_answer = ?, code = NULL WHERE sale_id = ? AND state IN ('pending', 'accepted')",
+                (ack.box, ack.epoch, ack.seq, ack.hash, bytes(ack.head), body, ack.sale_id),
+            )
+            # The head may stand behind the sale, but the sale's place is what this till knows of.
+            connection.execute(
+                "INSERT INTO witness (box, epoch, seq, head) VALUES (?, ?, ?, ?) ON CONFLICT (box) DO UPDATE"
+                " SET epoch = excluded.epoch, seq = excluded.seq, head = excluded.head"
+                " WHERE (excluded.epoch, excluded.seq) > (witness.epoch, witness.seq)",
+                (ack.box, ack.epoch, ack.seq, bytes(ack.head)),
+            )
+            return _one(connection, ack.sale_id)
+
+        return await self._write(work)
+
+    async def witness(self, box: str) -> bytes | None:
+        """The last signed head (an envelope) that this box acked a sale with."""
+
+        def work(connection: sqlite3.Connection) -> bytes | None:
+            row = connection.execute("SELECT head FROM witness WHERE box = ?", (box,)).fetchone()
+            return row[0] if row else None
+
+        return await self._writer.transaction(work)
 
     async def synced(self, sale_id: str, *, cloud_answer: bytes | None = None) -> Copy:
         """The cloud holds it: told by itself (its answer), or by the box."""

@@ -130,6 +130,14 @@ class Lost(Line, frozen=True, tag="lost"):
     seq: int | None
 
 
+class RolledBack(Line, frozen=True, tag="rolled_back"):
+    """The box's journal ends before, or beside, what this till was acked: its card was put back. It knows it now."""
+
+    box: str
+    epoch: int
+    seq: int
+
+
 class Conflict(Line, frozen=True, tag="conflict"):
     """The id of a ticket stands for another sale: both are kept, and somebody must look at it."""
 

@@ -5,6 +5,7 @@ sale: the id is the same, and so are the bytes.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,9 +20,11 @@ from till.delivery import Delivery
 from till.errors import NoAnswer, Refused
 from till.pace import for_ever
 from till.refusals import tell_refusal
-from till.report import Delivered, Lost, Synced, Tell
+from till.report import Delivered, Lost, RolledBack, Synced, Tell
 from till.sentences import Lang
 from till.ways import Ways
+
+log = logging.getLogger(__name__)
 
 BACK_OFF_BASE_S, BACK_OFF_CAP_S = 0.5, 30.0
 
@@ -55,6 +58,7 @@ class Settling:
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._met: Box | None = None
+        self._meetings = 0  # a check counts only for what was known when it began
         self._last_met: Box | None = None
         self._heard: tuple[str, SyncedView] | None = None
 
@@ -66,6 +70,7 @@ class Settling:
     def met(self, box: Box) -> None:
         """A box was just met: it is asked for what it accepted, and brought what is still here."""
         self._met = self._last_met = box
+        self._meetings += 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -80,7 +85,8 @@ class Settling:
 
     async def round(self) -> None:
         """Try every pending copy once, oldest first. Raises StillWaiting when one is left."""
-        if (box := self._met) is not None and await self._check(box) and self._met is box:
+        meeting = self._meetings
+        if (box := self._met) is not None and await self._check(box) and self._meetings == meeting:
             self._met = None
         left = False
         for copy in await self._copies.in_state("pending"):
@@ -100,7 +106,12 @@ class Settling:
             raise StillWaiting
 
     async def _check(self, box: Box) -> bool:
-        """Ask the box for everything it accepted; what it no longer knows becomes pending again. False: no answer."""
+        """Show the box the last head that it signed for us, and ask it for everything it accepted.
+
+        What it no longer knows becomes pending again. False: no answer.
+        """
+        if not await self._show(box):
+            return False
         for copy in await self._copies.in_state("accepted"):
             try:
                 view = await box.look_up(copy.sale_id)
@@ -115,12 +126,32 @@ class Settling:
                 await self._copies.accepted(view.ack, canonical(view.ack))
         return True
 
+    async def _show(self, box: Box) -> bool:
+        """Before anything is brought again: our sales must not hide from the box that it lost them."""
+        head = await self._copies.witness(box.identity.box)
+        if head is None:
+            return True
+        try:
+            answer = await box.witness(head)
+        except Refused as error:
+            # A box of before this call, or one that cannot write it down now; it was shown what it lacks.
+            log.warning("witness.refused", extra={"box": box.identity.box, "code": error.problem_code})
+            return True
+        except NoAnswer:
+            return False
+        if answer.rolled_back:
+            self._tell(RolledBack(box.identity.box, answer.epoch, answer.seq))
+        return True
+
     async def synced(self, box: str, view: SyncedView) -> None:
         """The box says how far the cloud has got."""
         before, self._heard = self._heard, (box, view)
-        if before is not None and before[0] == box and before[1].epoch != view.epoch:
-            # A new epoch after a rolled-back card: what stood at the end of the old one may stand elsewhere now.
+        same = before is not None and (before[0], before[1].epoch) == (box, view.epoch)
+        if not same and any(copy.epoch != view.epoch for copy in await self._copies.in_state("accepted")):
+            # A new epoch after a rolled-back card: what stood at the end of the old one may stand elsewhere now, or be
+            # in the cloud by now, which this news does not tell.
             self._met = self._last_met
+            self._meetings += 1
             self._wake.set()
         await self._apply_heard()
 

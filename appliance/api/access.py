@@ -4,18 +4,20 @@ from aiohttp import web
 
 from appliance.api.keys import PRESENCE
 from appliance.runtime.problem import Handler
+from appliance.runtime.serving import LOOPBACK
+from appliance.runtime.tls import shown_by
 
 # The till that asks; set for every handler behind `for_tills`.
 TILL = web.RequestKey("till", str)
-
-LOOPBACK = ("127.0.0.1", "::1")
 
 
 def for_tills(handler: Handler) -> Handler:
     """Let only requests with a paired till's token pass."""
 
     async def identified(request: web.Request) -> web.StreamResponse:
-        request[TILL] = await request.app[PRESENCE].identify(request.headers.get("Authorization"))
+        request[TILL] = await request.app[PRESENCE].identify(
+            request.headers.get("Authorization"), shown_by(request.transport), request.remote or ""
+        )
         return await handler(request)
 
     return identified

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from aiohttp import web
 
 from appliance import __version__
-from appliance.api import articles, box, exports, keys, operations, sales
+from appliance.api import articles, box, exports, keys, operations, sales, witness
 from appliance.api.access import for_loopback_or_tills, for_tills
 from appliance.api.openapi import Route, document
+from appliance.domain.dsse import Envelope
 from appliance.domain.sale import SALE_BYTES_MAX, Sale
 from appliance.domain.wire import (
     CATALOGUE_MEDIA,
@@ -21,6 +22,7 @@ from appliance.domain.wire import (
     Ready,
     SaleView,
     Status,
+    WitnessAnswer,
 )
 from appliance.runtime.problem import Handler, problem_middleware
 from appliance.services.feed import Feed
@@ -82,6 +84,16 @@ ROUTES = (
         {200: CATALOGUE_MEDIA},
         (400, 410),
         query=("since",),
+    ),
+    Route(
+        "POST",
+        "/v1/witness",
+        witness.post_witness,
+        "till",
+        "Show the last signed head that the till was acked with: a card that was put back is found so",
+        {200: WitnessAnswer},
+        (400, 403, 408, 413, 415, 503, 507),
+        body=Envelope,
     ),
     Route(
         "POST",

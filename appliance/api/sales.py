@@ -34,7 +34,7 @@ def short_way(app: web.Application) -> ShortWay:
 
 
 async def _post_shortly(presence: Presence, selling: Selling, asked: Asked) -> bytes:
-    till = await presence.identify(asked.headers.get("authorization"))
+    till = await presence.identify(asked.headers.get("authorization"), asked.certificate, asked.remote)
     digest.check_digest(asked.headers.get("content-digest"), asked.body)
     return answer(*await _accept(selling, asked.body, till))
 

@@ -1,6 +1,6 @@
 """A batch of events on the wire: a signed head, then the verbatim events it ends with, as zstd over NDJSON."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import zstandard
@@ -10,6 +10,8 @@ from appliance.domain.wire import BATCH_BYTES_MAX, BATCH_EVENTS_MAX
 
 # Level 3: 5 us for a sale, and higher levels win little on such small texts (measured beside levels 1 and 10).
 _LEVEL = 3
+# Lines joined at a time: a batch need not stand twice in the memory, nor cost a call for each event.
+_LINES = 64
 
 
 class Batch(NamedTuple):
@@ -19,13 +21,18 @@ class Batch(NamedTuple):
     bodies: list[bytes]
 
 
-def pack(head: bytes, bodies: Iterable[bytes]) -> bytes:
+def pack(head: bytes, bodies: Sequence[bytes]) -> bytes:
     """The request body for these events; `head` signs the last of them. Events hold no line feeds (canonical JSON)."""
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(b"\n".join((head, *bodies)))
+    size = len(head) + sum(map(len, bodies)) + len(bodies)
+    frame = zstandard.ZstdCompressor(level=_LEVEL).compressobj(size=size)
+    packed = [frame.compress(head)]
+    for begin in range(0, len(bodies), _LINES):
+        packed.append(frame.compress(b"\n".join((b"", *bodies[begin : begin + _LINES]))))
+    return b"".join((*packed, frame.flush()))
 
 
 def unpack(body: bytes) -> Batch:
-    """Raises Malformed (not one whole zstd frame, no events) or TooLarge (more than 500 events or 8 MiB)."""
+    """Raises Malformed (not one whole zstd frame, no events) or TooLarge (more events or bytes than a batch holds)."""
     text = _decompress(body)
     head, *bodies = text.split(b"\n", BATCH_EVENTS_MAX + 1)
     if not bodies:

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.domain.errors import BadSignature
@@ -47,7 +48,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def spki_fingerprint(key: Ed25519PublicKey) -> str:
+def spki_fingerprint(key: PublicKeyTypes) -> str:
     """Base64url without padding of the SHA-256 of the key's SubjectPublicKeyInfo (43 characters)."""
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return base64.urlsafe_b64encode(hashlib.sha256(spki).digest()).rstrip(b"=").decode()
@@ -73,18 +74,28 @@ class Signer:
         )
 
 
-def open_envelope(envelope: bytes, payload_type: str, keys: Mapping[str, Ed25519PublicKey]) -> bytes:
+def read_envelope(envelope: bytes) -> Envelope:
+    """The envelope in these bytes; nothing is verified. Raises BadSignature for what is none."""
+    if len(envelope) > ENVELOPE_BYTES_MAX:
+        raise BadSignature("the envelope is too large")
+    try:
+        return _decoder.decode(envelope)
+    except (ValueError, RecursionError) as error:
+        raise BadSignature(f"not a DSSE envelope: {error}") from error
+
+
+def open_envelope(
+    envelope: bytes | Envelope, payload_type: str, keys: Mapping[str, Ed25519PublicKey]
+) -> bytes:
     """The payload bytes, once a trusted key's signature over them and their type holds.
 
     `keys` maps fingerprints to trusted keys. Raises BadSignature for anything else, also for what is no envelope.
     """
-    if len(envelope) > ENVELOPE_BYTES_MAX:
-        raise BadSignature("the envelope is too large")
+    parsed = envelope if isinstance(envelope, Envelope) else read_envelope(envelope)
     try:
-        parsed = _decoder.decode(envelope)
         payload = base64.b64decode(parsed.payload, validate=True)
         signature = base64.b64decode(parsed.signatures[0].sig, validate=True)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadSignature(f"not a DSSE envelope: {error}") from error
     if parsed.payload_type != payload_type:
         raise BadSignature(f"the envelope holds {parsed.payload_type!r}, not {payload_type!r}")

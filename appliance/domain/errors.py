@@ -12,7 +12,14 @@ The tree, caught by branch:
     │   └── UnsupportedMedia
     ├── NotAllowed          who asks may not
     │   ├── Unauthenticated
-    │   └── WrongTill
+    │   ├── WrongTill
+    │   ├── ClaimRefused    the right to enrol is not known, over, used or another box's
+    │   ├── BoxRevoked
+    │   ├── CertificateExpired  renew it, then ask again
+    │   ├── PairingClosed   nobody has opened the window
+    │   ├── PairingRefused  a wrong or spent secret
+    │   └── BrowserRefused  a page of some site asks: no browser talks to a box
+    ├── TooMany             more requests than one caller may make
     ├── NotFound
     ├── SalePruned          the sale was accepted and is in the cloud; its content has left this box
     ├── SnapshotRequired    the asked version is older than the changes kept
@@ -111,6 +118,48 @@ class WrongTill(NotAllowed):
     """A till speaks in the name of another."""
 
     code, title = "wrong-till", "The sale names another till than the token does"
+
+
+class ClaimRefused(NotAllowed):
+    """A claim that is not known, has expired, was used by another key, or is bound to another key."""
+
+    code, title = "claim-refused", "The claim cannot be used by this box"
+
+
+class BoxRevoked(NotAllowed):
+    """This box is believed no more."""
+
+    code, title = "box-revoked", "This box was revoked"
+
+
+class CertificateExpired(NotAllowed):
+    """The certificate has ended; the key is still good for a new one."""
+
+    code, title = "certificate-expired", "The box's certificate has ended; renew it"
+
+
+class PairingClosed(NotAllowed):
+    """No pairing window is open."""
+
+    code, title = "pairing-closed", "Nobody has opened pairing on this box"
+
+
+class PairingRefused(NotAllowed):
+    """A secret that is wrong or spent; `fields['tries_left']` says how often one may still try."""
+
+    code, title = "pairing-refused", "The pairing code is wrong or was used; scan the one shown now"
+
+
+class BrowserRefused(NotAllowed):
+    """A request with an Origin: some page in a browser asks, and none may."""
+
+    code, title = "browser-refused", "A box does not talk to browsers"
+
+
+class TooMany(StoreboxError):
+    """More requests than one caller may make; `fields['retry_after_s']` says when to come back."""
+
+    code, title = "too-many", "Too many requests; come back in a moment"
 
 
 class NotFound(StoreboxError):

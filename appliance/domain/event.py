@@ -26,7 +26,7 @@ PLACE_MAX = 2**53 - 1
 ClockQuality = Literal["unknown", "floor", "synced"]
 
 
-class ClockReading(msgspec.Struct, frozen=True):
+class ClockReading(msgspec.Struct, frozen=True, gc=False):
     """What the box's clocks said, and how far to trust the wall clock.
 
     `quality`: unknown (never set), floor (not below a time known to have passed), synced (a trusted source agreed).
@@ -38,7 +38,7 @@ class ClockReading(msgspec.Struct, frozen=True):
     mono_ns: int
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, gc=False):
     """The part of an event that makes the chain; the rest of the bytes does not decide whether it is stored."""
 
     box: str
@@ -48,7 +48,7 @@ class Link(msgspec.Struct, frozen=True):
     kind: str
 
 
-class Event(Link, frozen=True):
+class Event(Link, frozen=True, gc=False):
     """The whole of an event. `data` stays verbatim; its meaning depends on `kind`."""
 
     till: str | None
@@ -57,7 +57,7 @@ class Event(Link, frozen=True):
     data: msgspec.Raw
 
 
-class Sealed(msgspec.Struct, frozen=True):
+class Sealed(msgspec.Struct, frozen=True, gc=False):
     """An event's place, its bytes and their hash: what the journal stores and the wire carries."""
 
     link: Link
@@ -65,7 +65,7 @@ class Sealed(msgspec.Struct, frozen=True):
     hash: bytes
 
 
-class Position(msgspec.Struct, frozen=True, order=True):
+class Position(msgspec.Struct, frozen=True, order=True, gc=False):
     """The end of a chain: the last seq of an epoch (0: none yet) and the hash of that event (GENESIS: none)."""
 
     epoch: int

@@ -1,10 +1,12 @@
 """Grade a box from what it said last: one verdict, always with the reason. Used by the box and by the fleet page."""
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
-HEARTBEAT_EVERY_S = 30.0
+# How often a box speaks that does not say how often; and what none may claim: a week of silence is no health.
+HEARTBEAT_EVERY_S, HEARTBEAT_EVERY_S_MAX = 30.0, 3_600.0
 # Three missed heartbeats: one may be lost, and one more while the box restarts.
 HEARTBEATS_MISSED = 3
 # The age of the oldest sale that waits although the line is up: amber, red.
@@ -14,6 +16,8 @@ OUTAGE_WARN_S = 4 * 3_600.0
 # Prices change overnight: a catalogue that nobody confirmed for a day sells at yesterday's.
 CATALOGUE_STALE_S = 24 * 3_600.0
 DISK_FREE_WARN, DISK_FREE_BAD = 0.20, 0.10
+
+Multicast = Literal["ok", "blocked", "unknown"]
 
 
 class Grade(StrEnum):
@@ -34,9 +38,11 @@ class HostReading(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """What a box tells of itself, signed, every 30 s. No personal data, no amounts.
+    """What a box tells of itself, signed, every few seconds. No personal data, no amounts.
 
-    `flags` counts the flags of sales since the box started (domain/flags.py).
+    `flags` counts the flags of sales since the box started (domain/flags.py). `next_s`: the next one comes in about so
+    long; less often from a shop that does nothing. `addresses` and `port`: where its tills reach it. `multicast`:
+    whether they see it by mDNS. `certificate_s`: how long its certificate still holds.
     """
 
     box: str
@@ -62,6 +68,12 @@ class Heartbeat(msgspec.Struct, frozen=True):
     cpu_ratio: float
     issues: list[str] = []
     flags: dict[str, int] = {}
+    next_s: float = HEARTBEAT_EVERY_S
+    addresses: list[str] = []
+    port: int = 0
+    tills_paired: int = 0
+    multicast: Multicast = "unknown"
+    certificate_s: float | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -71,13 +83,14 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str
 
 
-def judge(beat: Heartbeat | None, silent_s: float, every_s: float = HEARTBEAT_EVERY_S) -> Verdict:
-    """The verdict on a box whose last heartbeat came `silent_s` seconds ago (None: never), of one every `every_s`.
+def judge(beat: Heartbeat | None, silent_s: float) -> Verdict:
+    """The verdict on a box whose last heartbeat came `silent_s` seconds ago (None: never).
 
     First match wins, the worst first: what a box says of its link is moot once it is silent.
     """
     if beat is None:
         return Verdict(Grade.UNKNOWN, "never-seen")
+    every_s = min(beat.next_s, HEARTBEAT_EVERY_S_MAX)
     reachable = beat.link != "offline"
     rules = (
         (silent_s > HEARTBEATS_MISSED * every_s, Grade.UNHEALTHY, "silent"),

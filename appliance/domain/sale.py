@@ -7,6 +7,7 @@ Parsing decides only whether a sale can be *read*; what reads but does not add u
 import json
 import re
 from datetime import date
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,6 +16,9 @@ from msgspec import Meta
 from appliance.domain import money
 from appliance.domain.canonical import canonical
 from appliance.domain.errors import InvalidSale, Malformed
+
+# Nothing that is read here can hold itself: the garbage collector need not look at it (`gc=False`), and a trolley has
+# hundreds of lines.
 
 # Limits of one sale: a cash-and-carry trolley has some 300 lines.
 LINES_MAX = 1_000
@@ -57,7 +61,7 @@ LineType = Literal["sale", "return", "deposit", "voucher", "credit_note"]
 Mode = Literal["cloud", "local"]
 
 
-class Adjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Adjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A change to a line's price; `amount_minor` is what it adds (a discount is negative)."""
 
     reason: Text
@@ -65,7 +69,7 @@ class Adjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     authorised_by: Identifier | None = None
 
 
-class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One line. `gross_minor` is what the customer pays for it, adjustments in; a return's is negative."""
 
     line_type: LineType
@@ -81,14 +85,14 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     voided: bool = False
 
 
-class Tender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Tender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One way of paying; change given back is negative cash."""
 
     type: _IdentifierInBulk
     amount_minor: Amount
 
 
-class VatTotal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class VatTotal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The till's own total of one VAT rate."""
 
     vat_rate_bp: VatRate
@@ -96,7 +100,7 @@ class VatTotal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     net_minor: Amount
 
 
-class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One finished ticket. `ticket_number` is the till's own, gapless per till. Its dates are days that exist."""
 
     sale_id: SaleId
@@ -118,12 +122,14 @@ class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     customer_id: Identifier | None = None
 
     def __post_init__(self) -> None:
-        for field in ("business_date", "started_at", "ended_at"):
-            text: str = getattr(self, field)
-            try:
-                date.fromisoformat(text[:10])
-            except ValueError as error:
-                raise ValueError(f"`{field}` names no day of the calendar: {text!r}") from error
+        said = (
+            ("business_date", self.business_date),
+            ("started_at", self.started_at),
+            ("ended_at", self.ended_at),
+        )
+        for field, text in said:
+            if not _is_day(text[:10]):
+                raise ValueError(f"`{field}` names no day of the calendar: {text!r}")
         _check_all([line.article_id for line in self.lines], _IDENTIFIER, "lines[{}].article_id")
         _check_all([line.quantity for line in self.lines], _QUANTITY, "lines[{}].quantity")
         _check_all([tender.type for tender in self.tenders], _IDENTIFIER, "tenders[{}].type")
@@ -156,6 +162,15 @@ def read_sale(body: bytes) -> tuple[Sale, bytes]:
     if written != body:
         _said_once.decode(body.decode())
     return sale, written
+
+
+@lru_cache(maxsize=64)  # a shop sells on one day at a time
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_all(texts: list[str], pattern: str, place: str) -> None:

@@ -5,6 +5,8 @@
   as a floor because it echoes the box's nonce.
 - An *anchor* (box): "I pruned my chain up to here, receipted as it was"; what follows is still proven.
 - A *probe answer* (cloud): the nonce of a question, so that no captive portal can fake a line.
+
+What is signed about keys (rotation, TLS key, succession) is in `keychain.py`.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from appliance.domain.canonical import canonical
-from appliance.domain.dsse import Signer, open_envelope
+from appliance.domain.dsse import Envelope, Signer, open_envelope
 from appliance.domain.errors import BadSignature
 from appliance.domain.event import HASH_BYTES, Position
 
@@ -25,6 +27,10 @@ HEARTBEAT_TYPE = "application/vnd.storebox.heartbeat.v1+json"
 POLICY_TYPE = "application/vnd.storebox.policy.v1+json"
 ANCHOR_TYPE = "application/vnd.storebox.anchor.v1+json"
 ENROLMENT_TYPE = "application/vnd.storebox.enrolment.v1+json"
+RENEWAL_TYPE = "application/vnd.storebox.renewal.v1+json"
+ROTATION_TYPE = "application/vnd.storebox.rotation.v1+json"
+TLS_KEY_TYPE = "application/vnd.storebox.tls-key.v1+json"
+SUCCESSION_TYPE = "application/vnd.storebox.succession.v1+json"
 
 Keys = Mapping[str, Ed25519PublicKey]
 Statement = TypeVar("Statement")
@@ -88,7 +94,7 @@ def sign(signer: Signer, payload_type: str, statement: object) -> bytes:
     return signer.envelope(payload_type, canonical(statement))
 
 
-def verify(envelope: bytes, payload_type: str, kind: type[Statement], keys: Keys) -> Statement:
+def verify(envelope: bytes | Envelope, payload_type: str, kind: type[Statement], keys: Keys) -> Statement:
     """The statement, once signed by one of `keys`. Raises BadSignature otherwise, or when it does not parse."""
     payload = open_envelope(envelope, payload_type, keys)
     try:

@@ -1,4 +1,7 @@
-"""The messages between till, box and cloud (docs/PROTOCOL.md). Parsed and rendered from these types alone."""
+"""The messages between till, box and cloud (docs/PROTOCOL.md). Parsed and rendered from these types alone.
+
+Those by which they come to know each other are in `pairing.py` and `enrolling.py`.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -6,6 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from appliance.domain.catalogue import Article
+from appliance.domain.dsse import Envelope
+from appliance.domain.keychain import Rotation
 from appliance.domain.sale import Mode, Sale, SaleId
 
 # Media types of bodies that are not plain JSON.
@@ -14,7 +19,7 @@ BATCH_MEDIA = "application/vnd.storebox.batch.v1+zstd"
 CATALOGUE_MEDIA = "application/vnd.storebox.catalogue.v1+zstd"
 
 # One batch on the wire, before compression; also what the cloud unpacks at most.
-BATCH_EVENTS_MAX = 500
+BATCH_EVENTS_MAX = 4_096
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 
 NONCE_HEADER = "Storebox-Nonce"
@@ -27,7 +32,9 @@ Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)", description="128 ra
 class Hello(msgspec.Struct, frozen=True):
     """What anybody on the LAN may know of a box.
 
-    `key` is its public key (PEM): both `box` and `fp` follow from it, and it proves signed heads.
+    `key` is its public key (PEM): `fp` follows from it, and it proves signed heads; `box` follows from its first key,
+    from which `rotations` lead to this one. `spki` is the hash of its TLS key, `vouch` its signed TlsKey; a box that
+    took another's place shows the signed `succession`. An unclaimed one is of no shop.
     """
 
     box: str
@@ -37,6 +44,13 @@ class Hello(msgspec.Struct, frozen=True):
     fp: str
     key: str
     api: int = 1
+    state: Literal["unclaimed", "ready"] = "ready"
+    tls: bool = False
+    spki: str = ""
+    pairing: bool = False
+    vouch: Envelope | None = None
+    rotations: list[Rotation] = []
+    succession: Envelope | None = None
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -136,6 +150,18 @@ class Ready(msgspec.Struct, frozen=True):
     status: Literal["live", "ready"]
 
 
+class WitnessAnswer(msgspec.Struct, frozen=True):
+    """What became of a signed head that a till showed, and where the journal ends.
+
+    `rolled_back`: the journal lacks that head, although this box signed it; the box names it from now on.
+    """
+
+    rolled_back: bool
+    epoch: int
+    seq: int
+    head: str
+
+
 class ExportNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The journal was exported: where it ended then, and how many events the export holds."""
 
@@ -162,29 +188,18 @@ class OperationAnswer(msgspec.Struct, frozen=True):
 # --- box (or till) and cloud
 
 
-class EnrolRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Signed with the new box's own key, as proof that it has it."""
-
-    token: str
-    public_key: str
-    nonce: Nonce
-
-
-class EnrolAnswer(msgspec.Struct, frozen=True):
-    """Everything a box needs to speak to this cloud; `cloud_keys` are PEM, `policy` a DSSE envelope."""
-
-    box: str
-    shop: str
-    shop_name: str
-    box_token: str
-    cloud_keys: list[str]
-    policy: msgspec.Raw
-
-
 class ProbeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A question that only the cloud can answer."""
 
     nonce: Nonce
+
+
+class PairingOrder(msgspec.Struct, frozen=True):
+    """Head office opens the pairing window of a box for `left_s`, with a secret that it shows as a QR code."""
+
+    order: str
+    secret: str
+    left_s: float
 
 
 class HeartbeatAnswer(msgspec.Struct, frozen=True):
@@ -193,6 +208,7 @@ class HeartbeatAnswer(msgspec.Struct, frozen=True):
     next_s: float
     catalogue_version: int
     policy_version: int
+    pairing: PairingOrder | None = None
 
 
 class CloudSaleAnswer(msgspec.Struct, frozen=True):

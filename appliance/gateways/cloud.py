@@ -4,6 +4,7 @@ Errors leave here as CloudUnreachable (no trustworthy answer, with a cause) or C
 """
 
 import asyncio
+import io
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from yarl import URL
 
 from appliance.domain import digest, wire
 from appliance.domain.canonical import canonical
+from appliance.domain.enrolling import EnrolAnswer
 from appliance.domain.errors import (
     BadSignature,
     CloudRefused,
@@ -36,6 +38,7 @@ Answer = TypeVar("Answer")
 
 
 JSON = "application/json"
+ENROL = "/.well-known/est/simpleenroll"
 # Our own cloud finds a question of ours unreadable: a bit of it was changed on the way, or releases differ. Neither is
 # a reason to give up.
 UNREADABLE = (400, 404, 405, 415)
@@ -153,7 +156,8 @@ class CloudGateway:
         headers: dict[str, str] | None = None,
     ) -> bytes:
         headers = {"Content-Type": media, digest.HEADER: digest.digest_of(body), **(headers or {})}
-        data = body if method == "POST" else None
+        # As a file, so that a large batch goes out in pieces between which the loop does other things.
+        data = io.BytesIO(body) if method == "POST" else None
         try:
             async with self._session.request(
                 method, path, data=data, headers=headers, timeout=limits, allow_redirects=False
@@ -246,13 +250,13 @@ async def open_cloud(
         yield CloudGateway(session, URL(url).host or url, box, keys, clock, observe, patience)
 
 
-async def enrol(url: str, envelope: bytes) -> wire.EnrolAnswer:
+async def enrol(url: str, envelope: bytes) -> EnrolAnswer:
     """Exchange a signed request for an enrolment. Raises CloudUnreachable or CloudRefused."""
     headers = {"Content-Type": wire.ENVELOPE_MEDIA}
     try:
         async with (
             aiohttp.ClientSession(url, timeout=PATIENCE.call) as session,
-            session.post("/v1/enrol", data=envelope, headers=headers, allow_redirects=False) as response,
+            session.post(ENROL, data=envelope, headers=headers, allow_redirects=False) as response,
         ):
             body = await _read(response)
             if response.status not in (200, 201):
@@ -260,6 +264,6 @@ async def enrol(url: str, envelope: bytes) -> wire.EnrolAnswer:
                     f"the cloud answered {response.status}: {body.decode(errors='replace')}",
                     status=response.status,
                 )
-            return _decoded(body, wire.EnrolAnswer)
+            return _decoded(body, EnrolAnswer)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise CloudUnreachable(f"enrolment: {error!r}", cause=cause_of(error)) from error

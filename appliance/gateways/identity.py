@@ -10,10 +10,10 @@ import msgspec
 
 from appliance.domain.canonical import canonical
 from appliance.domain.dsse import Signer, spki_fingerprint
+from appliance.domain.enrolling import EnrolAnswer, EnrolRequest
 from appliance.domain.errors import ConfigError
 from appliance.domain.identity import box_id
 from appliance.domain.statements import ENROLMENT_TYPE, Keys, sign
-from appliance.domain.wire import EnrolAnswer, EnrolRequest
 from appliance.runtime.files import write_whole
 from appliance.runtime.keyfile import load_or_create, public_pem, read_public_pem
 
@@ -43,16 +43,16 @@ class Identity:
         try:
             stored = msgspec.json.decode(self._enrolment.read_bytes(), type=Enrolment)
         except FileNotFoundError as error:
-            raise ConfigError("this box is not enrolled: run `storebox enrol --token TOKEN` first") from error
+            raise ConfigError("this box is not enrolled: run `storebox enrol --claim CLAIM` first") from error
         except msgspec.DecodeError as error:
             raise ConfigError(f"{self._enrolment}: {error}") from error
         if stored.answer.box != self.box:
             raise ConfigError(f"the enrolment is of {stored.answer.box}, this box is {self.box}")
         return stored
 
-    def enrolment_request(self, token: str) -> bytes:
-        """The envelope that asks for enrolment: signed with the box's own key, as proof that it has it."""
-        request = EnrolRequest(token, public_pem(self.signer.public_key), secrets.token_hex(16))
+    def enrolment_request(self, secret: str) -> bytes:
+        """The envelope that asks for enrolment with a claim's secret: signed with the box's own key, as proof of it."""
+        request = EnrolRequest(secret, public_pem(self.signer.public_key), secrets.token_hex(16))
         return sign(self.signer, ENROLMENT_TYPE, request)
 
     def keep_enrolment(self, cloud_url: str, answer: EnrolAnswer) -> None:

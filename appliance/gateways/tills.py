@@ -1,36 +1,48 @@
 """The paired tills: which token belongs to whom. Only hashes of tokens are kept.
 
-`storebox pair` writes the file; a running daemon reads it again when it meets a token that it does not know. So a new
-token works at once, and a till's earlier token ends at the latest when the new one is first used.
+Without TLS `storebox pair` writes the file beside a running daemon, which reads it again when it meets a token that it
+does not know. So a new token works at once, and a till's earlier token ends at the latest when the new one is first
+used.
 """
 
 import asyncio
 import hashlib
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from appliance.domain.canonical import canonical
 from appliance.domain.errors import ConfigError
+from appliance.domain.pairing import TillRow
 from appliance.runtime.files import write_whole
+
+# The file held {SHA-256 of the token: till} before tills had keys; such tokens are bound to no certificate.
+_File = list[TillRow] | dict[str, str]
 
 
 class TillBook:
-    """Implements services.ports.Tills on a file of {SHA-256 of the token (hex): till id}."""
+    """Implements services.ports.Tills on a file of TillRows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tills: dict[str, str] = {}
+        self._rows: dict[str, TillRow] = {}
+        self._by_token: dict[str, TillRow] = {}
         self._read_at: int | None = None
+        self._writing = asyncio.Lock()
 
-    def till_of(self, token: str) -> str | None:
+    def who(self, token_sha256: str, certificate_sha256: str | None) -> str | None:
         """See ports.Tills. Look-up by hash, so its time tells nothing of a token."""
-        return self._tills.get(hashlib.sha256(token.encode(errors="replace")).hexdigest())
+        row = self._by_token.get(token_sha256)
+        if row is None or row.certificate_sha256 not in (None, certificate_sha256):
+            return None
+        return row.till
 
     async def refresh(self) -> None:
         """See ports.Tills."""
-        await asyncio.to_thread(self.load)
+        async with self._writing:
+            await asyncio.to_thread(self.load)
 
     def load(self) -> None:
         """Read the file if it has changed since. Raises ConfigError when it cannot be read as what it is; blocks."""
@@ -38,18 +50,57 @@ class TillBook:
             changed_at = self._path.stat().st_mtime_ns
             if changed_at == self._read_at:
                 return
-            self._tills = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
+            kept = msgspec.json.decode(self._path.read_bytes(), type=_File)
             self._read_at = changed_at
         except FileNotFoundError:
-            self._tills = {}
+            kept = []
         except msgspec.DecodeError as error:
             raise ConfigError(f"{self._path}: {error}") from error
+        self._take(
+            [TillRow(till, digest) for digest, till in kept.items()] if isinstance(kept, dict) else kept
+        )
+
+    def rows(self) -> list[TillRow]:
+        """See ports.Tills."""
+        return [self._rows[till] for till in sorted(self._rows)]
+
+    def inherited(self, spki: str) -> TillRow | None:
+        """See ports.Tills."""
+        return next((row for row in self._rows.values() if row.spki == spki and not row.token_sha256), None)
+
+    async def put(self, row: TillRow) -> None:
+        """See ports.Tills."""
+        await self._change(lambda rows: {**rows, row.till: row})
+
+    async def remove(self, till: str) -> bool:
+        """See ports.Tills."""
+        known = till in self._rows
+        await self._change(lambda rows: {name: row for name, row in rows.items() if name != till})
+        return known
+
+    async def rename(self, till: str, name: str) -> bool:
+        """See ports.Tills."""
+        row = self._rows.get(till)
+        if row is not None:
+            await self.put(msgspec.structs.replace(row, name=name))
+        return row is not None
 
     def pair(self, till: str) -> str:
-        """A new token for a till, on disk when this returns; the till's earlier tokens end. Blocks."""
-        self.load()
+        """A new token for a till, bound to no certificate, on disk when this returns; earlier ones end. Blocks."""
         token = secrets.token_urlsafe(32)
-        kept = {key: name for key, name in self._tills.items() if name != till}
-        self._tills = {**kept, hashlib.sha256(token.encode()).hexdigest(): till}
-        write_whole(self._path, canonical(self._tills))
+        self._write(lambda rows: {**rows, till: TillRow(till, hashlib.sha256(token.encode()).hexdigest())})
         return token
+
+    async def _change(self, change: Callable[[dict[str, TillRow]], dict[str, TillRow]]) -> None:
+        async with self._writing:
+            await asyncio.to_thread(self._write, change)
+
+    def _write(self, change: Callable[[dict[str, TillRow]], dict[str, TillRow]]) -> None:
+        self.load()
+        rows = list(change(self._rows).values())
+        write_whole(self._path, canonical(rows))
+        self._take(rows)
+
+    def _take(self, rows: list[TillRow]) -> None:
+        self._rows = {row.till: row for row in rows}
+        self._by_token = {row.token_sha256: row for row in rows if row.token_sha256}

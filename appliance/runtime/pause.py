@@ -7,13 +7,15 @@ from appliance.runtime.clock import Clock
 
 async def pause(clock: Clock, seconds: float, sooner: asyncio.Event) -> None:
     """Return after that long, or as soon as the event is set, which is then cleared."""
-    waits = [
-        asyncio.create_task(clock.sleep(seconds), name="pause"),
-        asyncio.create_task(sooner.wait(), name="pause-sooner"),
-    ]
+    timer = asyncio.create_task(clock.sleep(seconds), name="pause")
+
+    def wake(_timer: asyncio.Task[None]) -> None:
+        sooner.set()
+
+    timer.add_done_callback(wake)
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        await sooner.wait()
     finally:
-        for wait in waits:
-            wait.cancel()
+        timer.remove_done_callback(wake)
+        timer.cancel()
     sooner.clear()

@@ -28,6 +28,7 @@ STATUS: dict[type[errors.StoreboxError], HTTPStatus] = {
     errors.NotAllowed: HTTPStatus.FORBIDDEN,
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.BadSignature: HTTPStatus.FORBIDDEN,
+    errors.TooMany: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.SalePruned: HTTPStatus.GONE,
     errors.SnapshotRequired: HTTPStatus.GONE,
@@ -103,7 +104,8 @@ def answer_to(error: Exception, method: str, path: str) -> web.Response:
             return problem(errors.TooLarge())
         case web.HTTPException():
             return _refusal(error)
-    log.error("request.failed", extra={"method": method, "path": path}, exc_info=error)
+        case _:
+            log.error("request.failed", extra={"method": method, "path": path}, exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     return _answer(status, "internal", "A bug on our side", "It has been logged.", {}, {})
 

@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 from aiohttp import helpers, web
 
 from appliance.runtime.bodies import JSON
+from appliance.runtime.tls import shown_by
 
 HEAD_BYTES_MAX = 8 * 1024
 # A body that has begun and is not there by then is aiohttp's, which knows how to lose patience.
@@ -31,10 +32,15 @@ _BEYOND = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade
 
 
 class Asked(NamedTuple):
-    """A request. `headers`: by lower-case name, none twice."""
+    """A request. `headers`: by lower-case name, none twice.
+
+    `remote` is the address it comes from, `certificate` the hash of what its connection showed (tls.shown_by).
+    """
 
     headers: Mapping[str, str]
     body: bytes
+    remote: str
+    certificate: str | None
 
 
 class ShortWay(NamedTuple):
@@ -93,6 +99,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        peer = transport.get_extra_info("peername")
+        self._remote = str(peer[0]) if peer else ""
+        self._certificate = shown_by(transport)
         self._all.open.add(self)
         self._idle = self._loop.call_later(self._way.idle_s, self._end_when_idle)
 
@@ -134,7 +143,7 @@ class _Connection(asyncio.Protocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        asked = Asked(head.headers, self._unread[head.bytes : end])
+        asked = Asked(head.headers, self._unread[head.bytes : end], self._remote, self._certificate)
         self._unread = self._unread[end:]
         self._served = True
         self.task = self._loop.create_task(self._serve(asked))

@@ -2,38 +2,40 @@
 
 An event counts as delivered only on a receipt that the cloud signed for its place and hash. There is no expiry, no
 maximum of retries, and nothing is skipped. A fork or a gap stops the drain loudly; selling goes on.
+
+One batch is on its way at a time, and the one behind it is read and packed meanwhile; how large they are is the pace's
+business (docs/decisions/0014-drain-window.md).
 """
 
 import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import NamedTuple
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from appliance.domain.batch import pack
 from appliance.domain.errors import BadEvent, BadSignature, CannotAccept, CloudRefused, CloudUnreachable
 from appliance.domain.link import LinkState
+from appliance.domain.pace import PROOF_EVENTS, Pace
 from appliance.domain.statements import RECEIPT_TYPE, Keys, Receipt, verify
 from appliance.domain.wire import BATCH_EVENTS_MAX, SyncedView
 from appliance.runtime.clock import Clock
 from appliance.runtime.pause import pause
 from appliance.services.feed import Feed
 from appliance.services.ports import Cloud
-from appliance.services.stranding import strand
+from appliance.services.stranding import Stranding
 from appliance.services.wan import WanWatch
 from appliance.storage.journal import Journal
-from appliance.storage.outgoing import Outgoing, OutgoingBatch
+from appliance.storage.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
 
-# The batch that proves a line which just came back: small, so that a bad line costs little.
-PROOF_EVENTS = 20
 BACKOFF_BASE_S = 1.0
-# How many events more after each batch that went through. Halving on trouble and growing by steps finds what the line
-# and what stands before the cloud can bear, and stays near it (additive increase, multiplicative decrease: RFC 5681).
-GROWTH_EVENTS = 5
 # An identity that the cloud does not know is for a person to mend; ask again now and then.
 HOLD_S = 60.0
 HOLD_STATUSES = (401, 403)
@@ -56,6 +58,17 @@ class DrainStopped(Exception):
 
 class _TooMuch(Exception):
     """Somebody before the cloud takes no batch of this size; a smaller one comes next."""
+
+
+class _Parcel(NamedTuple):
+    """A batch, packed. Its events are let go: one that waits for its turn should not hold them twice."""
+
+    epoch: int
+    last_seq: int
+    end: int
+    events: int
+    more: bool
+    packed: bytes
 
 
 class Drain:
@@ -84,14 +97,21 @@ class Drain:
         self._cloud_keys = cloud_keys
         self._clock = clock
         self._rng = rng
-        self._batch_events_max = batch_events
-        self._batch_events = batch_events
+        self._pace = Pace(batch_events)
+        # What comes next, when it was packed while the one before it travelled.
+        self._ahead: _Parcel | None = None
         self._retry_cap_s = retry_cap_s
         self._retry_after_s = 0.0
+        self.stranding = Stranding(journal, outgoing)
         # A journal that is known to lack its end must not go on where the cloud would take it for another.
         self.stopped = None if rolled_back is None else DrainStopped("rolled-back", rolled_back)
         self._line_changed = asyncio.Event()
         wan.listen(lambda _: self._line_changed.set())
+
+    def halt(self, why: str) -> None:
+        """Send nothing more: this journal turned out to lack its end."""
+        if self.stopped is None:
+            self.stopped = DrainStopped("rolled-back", why)
 
     @property
     def found_rollback(self) -> bool:
@@ -114,23 +134,53 @@ class Drain:
 
         Raises CloudUnreachable (try again), DrainStopped (never again without a person).
         """
-        small = self._wan.link.half_open
-        size = PROOF_EVENTS if small else self._batch_events
-        batch = await self._outgoing.next_batch(size, self._journal.stranded)
-        if batch is None:
+        if self.stopped is not None:
+            return False
+        half_open = self._wan.link.half_open
+        # The pace may know of less: a 413 halves the proof too.
+        size = min(PROOF_EVENTS, self._pace.events) if half_open else self._pace.events
+        ready, self._ahead = self._ahead, None
+        parcel = ready if ready and ready.events <= size else await self._parcel(size)
+        if parcel is None:
             return False
         try:
-            receipt, envelope = await self._deliver(batch)
-            await self._settle(receipt, envelope)
+            async with self._packing_behind(parcel, look=parcel.more and not half_open) as behind:
+                receipt = await self._deliver(parcel)
+                if receipt.seq == parcel.last_seq:
+                    self._ahead = await behind
         except _TooMuch:
             return True
         except DrainStopped as stop:
-            stop.epoch = batch.epoch
+            stop.epoch = parcel.epoch
             raise
-        self._batch_events = min(self._batch_events_max, self._batch_events + GROWTH_EVENTS)
         self._clock.confirm(datetime.fromisoformat(receipt.at))
         self._tell_synced()
         return True
+
+    async def _parcel(self, size: int, after: int | None = None) -> _Parcel | None:
+        """The next batch (after a place: what follows there), packed."""
+        batch = await self._outgoing.next_batch(size, self._journal.stranded, after)
+        if batch is None:
+            return None
+        packed = await asyncio.to_thread(pack, batch.head, batch.bodies)
+        return _Parcel(batch.epoch, batch.last_seq, batch.end, len(batch.bodies), batch.more, packed)
+
+    @asynccontextmanager
+    async def _packing_behind(
+        self, parcel: _Parcel, *, look: bool
+    ) -> AsyncIterator[asyncio.Future[_Parcel | None]]:
+        """Read and pack what follows while inside; given up when the block fails: it is then read again."""
+        behind: asyncio.Future[_Parcel | None]
+        if look:
+            behind = asyncio.create_task(self._parcel(self._pace.hoped, parcel.end), name="drain.behind")
+        else:
+            behind = asyncio.get_running_loop().create_future()
+            behind.set_result(None)
+        try:
+            yield behind
+        finally:
+            behind.cancel()
+            await asyncio.wait([behind])
 
     async def _attempt_until_answered(self) -> bool:
         """One step, tried until it is answered; full jitter between tries, cut short when the line changes."""
@@ -148,31 +198,29 @@ class Drain:
         self._line_changed.clear()
         return await self.step()
 
-    async def _deliver(self, batch: OutgoingBatch) -> tuple[Receipt, bytes]:
-        packed = await asyncio.to_thread(pack, batch.head, batch.bodies)
-        nonce = self._rng.randbytes(16).hex()
+    async def _deliver(self, parcel: _Parcel) -> Receipt:
+        """Send, verify what comes back, and settle it."""
+        nonce, began_s = self._rng.randbytes(16).hex(), self._clock.monotonic()
         self._retry_after_s = 0.0
         try:
-            envelope = await self._cloud.send_batch(packed, nonce)
+            envelope = await self._cloud.send_batch(parcel.packed, nonce)
         except CloudUnreachable as error:
             self._retry_after_s = error.fields.get("retry_after_s") or 0.0
-            self._shrink(len(batch.bodies))
+            self._pace.broke(parcel.events)
             raise
         except CloudRefused as refusal:
-            if refusal.fields.get("status") == TOO_LARGE_STATUS and self._shrink(len(batch.bodies)):
+            if refusal.fields.get("status") == TOO_LARGE_STATUS and self._pace.too_large(parcel.events):
                 raise _TooMuch from refusal
             if refusal.fields.get("status") in HOLD_STATUSES:
                 self._retry_after_s = HOLD_S
                 raise CloudUnreachable(str(refusal), cause="refused") from refusal
             raise DrainStopped(str(refusal.fields.get("problem")), str(refusal)) from refusal
-        return self._verified(batch, envelope, nonce), envelope
+        receipt = self._verified(parcel, envelope, nonce)
+        self._pace.went_through(parcel.events, self._clock.monotonic() - began_s)
+        await self._settle(receipt, envelope)
+        return receipt
 
-    def _shrink(self, sent: int) -> bool:
-        """Send half as much next time; False when this was the smallest batch there is: one commit group."""
-        before, self._batch_events = self._batch_events, max(1, min(self._batch_events, sent) // 2)
-        return self._batch_events < before
-
-    def _verified(self, batch: OutgoingBatch, envelope: bytes, nonce: str) -> Receipt:
+    def _verified(self, parcel: _Parcel, envelope: bytes, nonce: str) -> Receipt:
         try:
             receipt = verify(envelope, RECEIPT_TYPE, Receipt, self._cloud_keys)
         except BadSignature as error:
@@ -180,7 +228,7 @@ class Drain:
             raise CloudUnreachable(f"the receipt does not verify: {error}", cause="captive-portal") from error
         if receipt.nonce != nonce:
             raise CloudUnreachable("the receipt answers another request", cause="captive-portal")
-        if receipt.epoch != batch.epoch or receipt.seq < batch.last_seq:
+        if receipt.epoch != parcel.epoch or receipt.seq < parcel.last_seq:
             raise DrainStopped(
                 "receipt", f"a receipt for {receipt.epoch}/{receipt.seq} does not cover the batch"
             )
@@ -202,7 +250,7 @@ class Drain:
             "drain.epoch_not_followed", extra={"epoch": stop.epoch, "code": stop.code, "why": str(stop)}
         )
         try:
-            await strand(self._journal, self._outgoing, stop.epoch)
+            await self.stranding.strand(stop.epoch)
         except CannotAccept as error:
             log.error("drain.not_carried", extra={"epoch": stop.epoch, "why": str(error)})
             await self._clock.sleep(HOLD_S)

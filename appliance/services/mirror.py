@@ -34,7 +34,10 @@ LOG_AGAIN_S = 3_600.0
 
 
 class MirrorKeeper:
-    """Fetches, applies and announces catalogues, and knows how fresh the one here is."""
+    """Fetches, applies and announces catalogues, and knows how fresh the one here is.
+
+    `poll_s` tells how long to rest now, by the shop's rhythm.
+    """
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class MirrorKeeper:
         clock: Clock,
         rng: random.Random,
         incoming: Path,
-        poll_s: float,
+        poll_s: Callable[[], float],
         admit: Callable[[], None] = lambda: None,
     ) -> None:
         self._mirror = mirror
@@ -97,7 +100,7 @@ class MirrorKeeper:
                 await self._clock.sleep(self._rng.uniform(*JITTER) * self._retry_s())
             else:
                 self._failures, self._logged = 0, None
-                await self._nudged_or(self._rng.uniform(*JITTER) * self._poll_s)
+                await self._nudged_or(self._rng.uniform(*JITTER) * self._poll_s())
 
     async def _begin(self) -> None:
         self._feed.publish(TOPIC, CatalogueView(self._mirror.version))
@@ -155,7 +158,7 @@ class MirrorKeeper:
             log.info("catalogue.applied", extra=data)
 
     def _retry_s(self) -> float:
-        return min(self._poll_s, RETRY_S * 2.0 ** min(self._failures - 1, 16))
+        return min(self._poll_s(), RETRY_S * 2.0 ** min(self._failures - 1, 16))
 
     def _note(self, error: Exception) -> None:
         self._failures += 1

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any, Protocol
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from appliance.domain.enrolling import RenewAnswer
 from appliance.domain.health import HostReading
+from appliance.domain.pairing import TillRecord, TillRow
 from appliance.domain.wire import HeartbeatAnswer, OperationAnswer, OperationRequest, RescueAnswer, RescueView
 
 
@@ -50,6 +54,18 @@ class RescueCloud(Protocol):
         ...
 
 
+class IdentityCloud(Protocol):
+    """Head office, for what a box is. Each call raises CloudUnreachable or CloudRefused."""
+
+    async def renew(self, envelope: bytes) -> RenewAnswer:
+        """Have the enrolled keys certified anew."""
+        ...
+
+    async def keep_tills(self, tills: list[TillRecord]) -> None:
+        """Tell which tills are paired, for a box that may take this one's place."""
+        ...
+
+
 class Recorder(Protocol):
     """The technical log: events of the chain that are no sales."""
 
@@ -59,14 +75,62 @@ class Recorder(Protocol):
 
 
 class Tills(Protocol):
-    """Which tills are paired."""
+    """Which tills are paired. Whatever changes them is on disk when it returns."""
 
-    def till_of(self, token: str) -> str | None:
-        """The till that a token belongs to, or None, as far as is known here."""
+    def who(self, token_sha256: str, certificate_sha256: str | None) -> str | None:
+        """The till with this token on a connection that showed this certificate, as far as is known here.
+
+        None for a certificate finds only tokens that are bound to none.
+        """
         ...
 
     async def refresh(self) -> None:
         """Learn of tills paired since."""
+        ...
+
+    def rows(self) -> list[TillRow]:
+        """All tills, those that were inherited too, by name."""
+        ...
+
+    def inherited(self, spki: str) -> TillRow | None:
+        """The till with this key that the box before this one had paired and that has not yet come here."""
+        ...
+
+    async def put(self, row: TillRow) -> None:
+        """Keep a till; what was known of the till of that name ends."""
+        ...
+
+    async def remove(self, till: str) -> bool:
+        """Forget a till; whether it was known."""
+        ...
+
+    async def rename(self, till: str, name: str) -> bool:
+        """Give a till another name for people; whether it was known."""
+        ...
+
+
+class LanKeys(Protocol):
+    """The keys with which a box serves its LAN. All certificates and keys are PEM."""
+
+    @property
+    def spki(self) -> str:
+        """The hash of its TLS key: what tills pin."""
+        ...
+
+    def tls_key_pem(self) -> bytes:
+        """Its one TLS key."""
+        ...
+
+    def lan_issuer(self) -> tuple[bytes, EllipticCurvePrivateKey]:
+        """The intermediate that the chain gave it (with the issuing certificate behind), and its key."""
+        ...
+
+    def till_issuer(self) -> tuple[bytes, EllipticCurvePrivateKey]:
+        """The authority that certifies its tills' keys, believed by this box alone, and its key."""
+        ...
+
+    def vouch(self) -> bytes:
+        """The envelope of its TlsKey, by its event key."""
         ...
 
 

@@ -1,7 +1,10 @@
 """Who is asking, and how many tills were here lately."""
 
+import hashlib
+
 from appliance.domain.errors import Unauthenticated
 from appliance.runtime.clock import Clock
+from appliance.runtime.serving import LOOPBACK
 from appliance.services.ports import Tills
 
 # A till that said nothing for this long is not counted as present.
@@ -18,16 +21,20 @@ class Presence:
         self._clock = clock
         self._seen_s: dict[str, float] = {}
 
-    async def identify(self, authorization: str | None) -> str:
-        """The till behind an Authorization header. Raises Unauthenticated, whatever is wrong with it."""
+    async def identify(self, authorization: str | None, certificate: str | None, remote: str) -> str:
+        """The till behind an Authorization header, on a connection that showed this certificate (its hash).
+
+        The box's own commands come from the box alone. Raises Unauthenticated, whatever is wrong.
+        """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated
-        till = self._tills.till_of(token)
+        digest = hashlib.sha256(token.encode(errors="replace")).hexdigest()
+        till = self._tills.who(digest, certificate)
         if till is None:
             await self._tills.refresh()
-            till = self._tills.till_of(token)
-        if till is None:
+            till = self._tills.who(digest, certificate)
+        if till is None or (till == CONSOLE and remote not in LOOPBACK):
             raise Unauthenticated
         self._seen_s[till] = self._clock.monotonic()
         return till

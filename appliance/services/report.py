@@ -94,7 +94,7 @@ class Report:
             found.append(f"drain-stopped-{self.drain.stopped.code}")
         if self.retention.stopped is not None:
             found.append("retention-stopped")
-        found += [f"epoch-stranded-{epoch}" for epoch in sorted(self.journal.stranded)]
+        found += [f"epoch-stranded-{epoch}" for epoch in self.drain.stranding.unsettled()]
         found += [f"journal-set-aside-{number}" for number in self.disk.asides]
         return found
 

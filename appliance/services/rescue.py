@@ -16,7 +16,7 @@ from appliance.domain.batch import pack
 from appliance.domain.errors import BadEvent, BadSignature, CloudRefused, NotFound
 from appliance.domain.event import Sealed
 from appliance.domain.statements import HEAD_TYPE, Head, Keys, verify
-from appliance.domain.wire import BATCH_BYTES_MAX, BATCH_EVENTS_MAX, RescueView
+from appliance.domain.wire import BATCH_BYTES_MAX, RescueView
 from appliance.services.chainwalk import Progress
 from appliance.services.ports import RescueCloud
 from appliance.storage.journal_tables import place_of
@@ -24,6 +24,8 @@ from appliance.storage.salvage import Card
 
 # The head's envelope and the line feeds of a batch take room too.
 _BODIES_BYTES_MAX = BATCH_BYTES_MAX - 64 * 1024
+# Fewer than the drain's: runs are put together anew at each head, and nobody waits for the last batch of a rescue.
+_BATCH_EVENTS = 500
 
 
 class RescueReport(msgspec.Struct, frozen=True):
@@ -115,7 +117,7 @@ def _proves(envelope: bytes, sealed: Sealed, box: str, keys: Keys) -> bool:
 
 def _fits(events: list[Sealed]) -> bool:
     size = sum(len(sealed.body) + 1 for sealed in events)
-    return len(events) <= BATCH_EVENTS_MAX and size <= _BODIES_BYTES_MAX
+    return len(events) <= _BATCH_EVENTS and size <= _BODIES_BYTES_MAX
 
 
 async def rescue(
@@ -134,18 +136,16 @@ async def rescue(
     runs = proven_runs(card, view.box, keys)
     while (run := await asyncio.to_thread(next, runs, None)) is not None:
         first, last = run.events[0].link, run.events[-1].link
-        if (end := ends.get(last.epoch)) is None or last.seq > end.seq:
-            try:
-                batch = await asyncio.to_thread(pack, run.head, [one.body for one in run.events])
-                answer = await cloud.send_rescued(view.box, batch)
-            except CloudRefused as refusal:
-                if refusal.fields.get("problem") != "fork":
-                    raise
-                refused.append(str(refusal))
-                continue
-            added += answer.added
-        elif last.seq == end.seq and run.events[-1].hash.hex() != end.head:
-            refused.append(f"head office holds another event at {end.epoch}/{end.seq}")
+        end = ends.get(last.epoch)
+        # Where head office has got to already, the last event of a run is asked about alone: its hash is that of all.
+        news = run.events if end is None or last.seq > end.seq else run.events[-1:]
+        try:
+            batch = await asyncio.to_thread(pack, run.head, [one.body for one in news])
+            added += (await cloud.send_rescued(view.box, batch)).added
+        except CloudRefused as refusal:
+            if refusal.fields.get("problem") != "fork":
+                raise
+            refused.append(str(refusal))
             continue
         recovered += len(run.events)
         begins, reached = first.seq, held.get(last.epoch, 0)

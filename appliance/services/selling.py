@@ -75,8 +75,9 @@ class Selling:
     async def accept(self, sale: Sale, till: str, body: bytes | None = None) -> tuple[Ack, bool]:
         """Store a sale for ever; on disk when this returns. The ack, and whether the sale was known before.
 
-        `body`: its canonical bytes, where the caller has them already. Raises WrongTill, InvalidSale (training), OnlineOnly (an online-only operation hides in it), SaleConflict,
-        CannotAccept. A sale that is known is never judged again: it gets its first ack.
+        `body`: its canonical bytes, where the caller has them already. Raises WrongTill, InvalidSale (training),
+        OnlineOnly (an online-only operation hides in it), SaleConflict, CannotAccept. A sale that is known is never
+        judged again: it gets its first ack.
         """
         if sale.till_id != till:
             raise WrongTill(f"the token is for till {till!r}")

@@ -75,7 +75,7 @@ def verify_journal(
     except Found as found:
         return _finding(walk, sales, found.fault)
     except sqlite3.Error as error:
-        return _finding(walk, sales, Fault(0, 0, "unreadable", f"SQLite: {error}"))
+        return _finding(walk, sales, Fault(0, 0, "unreadable", _why(path, error)))
     return _finding(walk, sales)
 
 
@@ -104,6 +104,18 @@ def verify_export(folder: Path, box: str, keys: Keys, cloud_keys: Keys, progress
 
 def _finding(walk: Walk, sales: int, fault: Fault | None = None) -> Finding:
     return Finding(walk.events, walk.epochs, walk.heads, sales, fault, walk.pruned)
+
+
+def _why(path: Path, error: sqlite3.Error) -> str:
+    if not path.is_file():
+        return f"{path} is no file"
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CANTOPEN:
+        return f"SQLite: {error}"
+    # A database in WAL mode is read by way of a file beside it.
+    return (
+        f"{path} cannot be opened where it is: its folder must be writable, or the file may not be read at all."
+        " Copy it, with its -wal when there is one, to a folder of yours and verify the copy"
+    )
 
 
 def _check_pages(reader: sqlite3.Connection) -> None:

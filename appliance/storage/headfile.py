@@ -25,12 +25,16 @@ class HeadFile:
     def read(self) -> Head | None:
         """The head it holds; None when there is no file, or none that this box signed."""
         try:
-            return verify(self._path.read_bytes(), HEAD_TYPE, Head, self._keys)
+            return self.verified(self._path.read_bytes())
         except FileNotFoundError:
             return None
         except (BadSignature, OSError) as error:
             log.error("head_file.unreadable", extra={"file": self._path.name, "why": str(error)})
             return None
+
+    def verified(self, envelope: bytes) -> Head:
+        """The head in an envelope that this box signed. Raises BadSignature."""
+        return verify(envelope, HEAD_TYPE, Head, self._keys)
 
     def write(self, envelope: bytes) -> None:
         """Replace it; on disk when this returns. Raises OSError."""

@@ -1,6 +1,7 @@
 """The journal's SQL: functions over a connection. Which connection may call what is `journal.py`'s business.
 
-Event bodies are packed at rest (packing.py); in and out of here they are the bytes that the chain proves.
+Event bodies are packed at rest (packing.py); in and out of here they are the bytes that the chain proves. They are
+cast, since a rotten page may call them text that no decoder takes.
 What yields rows holds a statement open: close it (contextlib.closing) before its connection.
 """
 
@@ -83,7 +84,7 @@ def last_place(connection: sqlite3.Connection) -> int | None:
 
 def body_at(connection: sqlite3.Connection, place: int) -> bytes | None:
     """The bytes of one event."""
-    row = connection.execute("SELECT body FROM event WHERE place = ?", (place,)).fetchone()
+    row = connection.execute("SELECT CAST(body AS BLOB) FROM event WHERE place = ?", (place,)).fetchone()
     return unpack(row[0]) if row else None
 
 
@@ -127,7 +128,7 @@ def heads(connection: sqlite3.Connection, after: int) -> Generator[tuple[int, by
 def events(connection: sqlite3.Connection, after: int) -> Generator[Row, None, None]:
     """Every event after a place, in order of the chain."""
     for place, body in connection.execute(
-        "SELECT place, body FROM event WHERE place > ? ORDER BY place", (after,)
+        "SELECT place, CAST(body AS BLOB) FROM event WHERE place > ? ORDER BY place", (after,)
     ):
         yield Row(*epoch_and_seq(place), unpack(body))
 

@@ -1,10 +1,11 @@
 """Event bodies at rest: zstd frames (RFC 8878) against a dictionary of what events have in common.
 
-An event is a tenth of itself so: fewer bytes to a card that dies of bytes, and more events in a page. What a chain
+A sale is a sixth of itself so: fewer bytes to a card that dies of bytes, and more events in a page. What a chain
 proves are the bytes that come out again, so a packed body that is damaged is found where every damage is found.
 
 The first byte tells the form: `{` begins plain JSON, as releases before this one wrote it and as what does not get
-smaller stays; 1 begins a frame for the first dictionary. A dictionary never changes: a better one gets the next number.
+smaller stays; 1 begins a frame for the first dictionary. A dictionary never changes: a better one gets the next number
+(`python -m bench.dictionary` trains it).
 """
 
 import threading
@@ -16,17 +17,17 @@ import zstandard
 from appliance.domain.event import EVENT_BYTES_MAX
 
 _FORM = b"\x01"
-# Examples, not trained tables: they can be read, and pack within an eighth of what training gives.
-DICTIONARY_BYTES = (files("appliance.storage") / "schema" / "events-1.jsonl").read_bytes()
-_DICTIONARY = zstandard.ZstdCompressionDict(DICTIONARY_BYTES, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+DICTIONARY_BYTES = (files("appliance.storage") / "schema" / "events-1.zdict").read_bytes()
+_DICTIONARY = zstandard.ZstdCompressionDict(DICTIONARY_BYTES)
 _LEVEL = 1
+_DICTIONARY.precompute_compress(level=_LEVEL)  # else each body would read the dictionary first
 
 
 class Packer:
     """Packs the bodies of one journal; for one thread at a time."""
 
     def __init__(self) -> None:
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, dict_data=_DICTIONARY)
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, dict_data=_DICTIONARY, write_dict_id=False)
 
     def pack(self, bodies: Sequence[bytes]) -> list[bytes]:
         """Each body as it is stored."""
@@ -39,6 +40,8 @@ class Packer:
 
 def unpack(stored: bytes) -> bytes:
     """The body that was stored. What cannot be unpacked comes back as it is: no event, as whoever reads it finds."""
+    if not isinstance(stored, bytes):
+        return b""  # a row that rotted into nothing
     if stored[:1] != _FORM:
         return stored
     frame = memoryview(stored)[1:]

@@ -5,7 +5,7 @@ prove each row. Blocks.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -67,52 +67,12 @@ class Pages:
 
     def _rows_of(self, number: int) -> Iterator[Rows]:
         page = self._page(number)
-        start = FIRST_PAGE_HEADER if number == 1 else 0
-        if len(page) < self.size or page[start] != LEAF_TABLE:
+        if len(page) < self.size:
             return
-        (cells,) = struct.unpack_from(">H", page, start + 3)
-        for index in range(min(cells, self.size // 4)):
-            at = start + 8 + 2 * index
-            if at + 2 > self.size:
-                return
-            (cell,) = struct.unpack_from(">H", page, at)
-            try:
-                row = self._row(page, cell)
-            except (IndexError, ValueError):
-                continue
+        for cell in cells_of(page, FIRST_PAGE_HEADER if number == 1 else 0):
+            row = row_at(page, cell, self._page)
             if row is not None:
                 yield row
-
-    def _row(self, page: bytes, at: int) -> Rows | None:
-        length, at = _varint(page, at)
-        key, at = _varint(page, at)
-        if not 0 < length <= ROW_BYTES_MAX:
-            return None
-        record = self._payload(page, at, length)
-        header, first = _varint(record, 0)
-        null, second = _varint(record, first)
-        blob, end = _varint(record, second)
-        # Serial types: 0 for the key, which stands in the row's id, and an even one from 12 on for a blob.
-        if end != header or null != 0 or blob < 12 or blob % 2 or header + (blob - 12) // 2 != length:
-            return None
-        return Rows(key, record[header:])
-
-    def _payload(self, page: bytes, at: int, length: int) -> bytes:
-        most = self.size - 35
-        if length <= most:
-            return _exactly(page, at, length)
-        least = (self.size - 12) * 32 // 255 - 23
-        here = least + (length - least) % (self.size - 4)
-        here = here if here <= most else least
-        pieces = [_exactly(page, at, here)]
-        following = int.from_bytes(_exactly(page, at + here, 4), "big")
-        left = length - here
-        while left > 0:
-            overflow = self._page(following)
-            following = int.from_bytes(_exactly(overflow, 0, 4), "big")
-            pieces.append(_exactly(overflow, 4, min(left, self.size - 4)))
-            left -= len(pieces[-1])
-        return b"".join(pieces)
 
     def _page(self, number: int) -> bytes:
         if number in self._frames and self._wal:
@@ -131,6 +91,53 @@ class Pages:
             offset += FRAME_HEADER + self.size
             wal.seek(offset)
         return frames
+
+
+def cells_of(page: bytes, start: int = 0) -> list[int]:
+    """Where the cells of a table's leaf stand in its page; none when it is another page."""
+    if page[start] != LEAF_TABLE:
+        return []
+    (count,) = struct.unpack_from(">H", page, start + 3)
+    first = start + 8
+    count = min(count, (len(page) - first) // 2)
+    return list(struct.unpack_from(f">{count}H", page, first))
+
+
+def row_at(page: bytes, at: int, follow: Callable[[int], bytes]) -> Rows | None:
+    """The row of the cell at this place, or None when there is none; `follow` gives an overflow page by its number."""
+    try:
+        length, at = _varint(page, at)
+        key, at = _varint(page, at)
+        header, first = _varint(page, at)
+        null, second = _varint(page, first)
+        blob, end = _varint(page, second)
+        # Serial types: 0 for the key, which stands in the row's id, and an even one from 12 on for a blob.
+        if end - at != header or null != 0 or blob < 12 or blob % 2 or header + (blob - 12) // 2 != length:
+            return None
+        if length > ROW_BYTES_MAX:
+            return None
+        return Rows(key, _payload(page, at, length, follow)[header:])
+    except (IndexError, ValueError):
+        return None
+
+
+def _payload(page: bytes, at: int, length: int, follow: Callable[[int], bytes]) -> bytes:
+    size = len(page)
+    most = size - 35
+    if length <= most:
+        return _exactly(page, at, length)
+    least = (size - 12) * 32 // 255 - 23
+    here = least + (length - least) % (size - 4)
+    here = here if here <= most else least
+    pieces = [_exactly(page, at, here)]
+    following = int.from_bytes(_exactly(page, at + here, 4), "big")
+    left = length - here
+    while left > 0:
+        overflow = follow(following)
+        following = int.from_bytes(_exactly(overflow, 0, 4), "big")
+        pieces.append(_exactly(overflow, 4, min(left, size - 4)))
+        left -= len(pieces[-1])
+    return b"".join(pieces)
 
 
 def _exactly(page: bytes, at: int, length: int) -> bytes:

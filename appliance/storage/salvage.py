@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from appliance.domain import event as chain
 from appliance.domain.errors import BadEvent
@@ -25,10 +25,22 @@ CREATE TABLE head (place INTEGER PRIMARY KEY, envelope BLOB NOT NULL);
 JOURNAL, HEAD_FILE = "journal.db", "head"
 
 
+class Readable(Protocol):
+    """Events and heads in order. Nothing of it is proven."""
+
+    def heads(self) -> Generator[tuple[int, bytes], None, None]:
+        """Every signed head as (place, envelope), in order."""
+        ...
+
+    def events(self) -> Generator[tables.Row, None, None]:
+        """Every event, in order of the chain."""
+        ...
+
+
 class Card(NamedTuple):
     """What a card holds. Nothing of it is proven. `places`: the furthest that anything on it names, by epoch."""
 
-    source: "ArchiveReader | Copy"
+    source: Readable
     damaged: bool
     places: dict[int, int]
 
@@ -101,10 +113,26 @@ def _scratch(copy: Path) -> Path:
         for key, blob in pages.rows():
             if _place_of_event(unpack(blob)) == key:
                 connection.execute("INSERT OR IGNORE INTO event (place, body) VALUES (?, ?)", (key, blob))
-            elif (place := place_in(blob)) is not None and tables.place_of(*place) == key:
+            elif _place_of_head(blob) == key:
                 connection.execute("INSERT OR IGNORE INTO head (place, envelope) VALUES (?, ?)", (key, blob))
         connection.commit()
     return path
+
+
+def last_epoch_in(damaged: Path) -> int:
+    """The last epoch that any event or signed head in a damaged journal is of; 0 when none can be read. Blocks."""
+    last = 0
+    with Pages(damaged) as pages:
+        for key, blob in pages.rows():
+            epoch = tables.epoch_and_seq(key)[0]
+            if epoch > last and key in (_place_of_event(unpack(blob)), _place_of_head(blob)):
+                last = epoch
+    return last
+
+
+def _place_of_head(envelope: bytes) -> int | None:
+    place = place_in(envelope)
+    return None if place is None else tables.place_of(*place)
 
 
 def _place_of_event(body: bytes) -> int | None:

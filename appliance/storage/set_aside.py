@@ -6,10 +6,8 @@ is sold from now on can stand at a place that was used before. What the old file
 
 import asyncio
 import logging
-import mmap
-import re
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -21,15 +19,12 @@ from appliance.runtime.files import sync_directory, write_whole
 from appliance.storage.commit import Sealer
 from appliance.storage.headfile import HeadFile
 from appliance.storage.journal import Journal, open_journal
+from appliance.storage.salvage import last_epoch_in
 
 log = logging.getLogger(__name__)
 
 _SIDES = ("", "-wal", "-shm")
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# Events lie in the file as they were written, so also one that SQLite cannot read any more names its epochs.
-_EPOCH = re.compile(rb'"epoch":(\d{1,7})[,}]')
-# A flipped bit must not use up all epochs at once (there are 2^23).
-_EPOCH_PLAUSIBLE_MAX = 2**20
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -48,8 +43,9 @@ def mark_damaged(path: Path, why: str) -> Mark:
 
 def numbers_aside(path: Path) -> list[int]:
     """The numbers of the journals that were set aside and are still there, as `journal.db.aside-<number>`. Blocks."""
-    found = (re.fullmatch(r".*\.aside-(\d+)", file.name) for file in path.parent.glob(path.name + ".aside-*"))
-    return sorted(int(match[1]) for match in found if match)
+    begin, names = f"{path.name}.aside-", (file.name for file in path.parent.iterdir())
+    ends = (name.removeprefix(begin) for name in names if name.startswith(begin))
+    return sorted(int(end) for end in ends if end.isascii() and end.isdecimal())
 
 
 @asynccontextmanager
@@ -107,7 +103,8 @@ def _beginning(path: Path, head_file: HeadFile) -> tuple[int, str]:
     numbers = [] if path.exists() else numbers_aside(path)
     if not numbers:
         return used + 1, opening
-    named = (_last_epoch_in(path.with_name(f"{path.name}.aside-{number}")) for number in numbers)
+    # Rows name their places, also in pages that SQLite cannot reach any more.
+    named = (last_epoch_in(path.with_name(f"{path.name}.aside-{number}")) for number in numbers)
     return max(used, 1, *named) + 1, "journal-set-aside"
 
 
@@ -135,19 +132,3 @@ def _set_aside(path: Path, mark: Mark) -> Path:
     _mark_of(path).unlink()
     sync_directory(path.parent)
     return aside
-
-
-def _last_epoch_in(aside: Path) -> int:
-    return max(
-        (epoch for side in ("", "-wal") for epoch in _epochs_in(aside.with_name(aside.name + side))),
-        default=0,
-    )
-
-
-def _epochs_in(file: Path) -> Iterator[int]:
-    if not file.exists() or file.stat().st_size == 0:
-        return
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for match in _EPOCH.finditer(content):
-            if (epoch := int(match[1])) <= _EPOCH_PLAUSIBLE_MAX:
-                yield epoch

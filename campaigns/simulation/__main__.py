@@ -8,8 +8,8 @@ import sys
 from collections import Counter
 
 from appliance.runtime.clock import SystemClock
-from campaigns.simulation.shop import Outcome, live
-from campaigns.simulation.weather import DAY_S
+from campaigns.simulation.clock import DAY_S
+from campaigns.simulation.seeds import Outcome, live
 
 SAY_EVERY = 20
 

@@ -1,53 +1,54 @@
-"""The box: the product's own services, built as `appliance.wiring` builds them, on a card that can lose its power.
+"""The box: all that `appliance.wiring` builds behind its doors, on a card that can lose its power.
 
-Left out, since their work is not what is judged here: HTTP (tills call the services), mDNS, console and heartbeat.
+Left out are the doors alone, HTTP and mDNS: tills call the services.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, closing
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import aiosqlite
 
-from appliance.domain.dsse import Signer
-from appliance.domain.identity import box_id
-from appliance.domain.statements import Keys
+from appliance.config import Config, Disk, Heartbeat, Journal, Mirror
+from appliance.domain.errors import ConfigError
+from appliance.domain.health import HostReading
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import open_reader
-from appliance.runtime.supervision import Service, supervised
 from appliance.services.drain import Drain
 from appliance.services.feed import Feed
-from appliance.services.gate import Gate
-from appliance.services.mirror import MirrorKeeper
-from appliance.services.modes import ModeTeller
 from appliance.services.operations import Operations
-from appliance.services.retention import Retention
+from appliance.services.report import Report
 from appliance.services.selling import Selling
 from appliance.services.wan import WanWatch
-from appliance.services.witness import Witness
-from appliance.storage.commit import Sealer
-from appliance.storage.headfile import HeadFile
-from appliance.storage.journal import Journal, open_journal
-from appliance.storage.mirror import open_mirror
-from appliance.storage.policies import Policies
-from campaigns.simulation.card import Card
-from campaigns.simulation.line import Line, Uplink
+from appliance.storage import journal as journals
+from appliance.storage.mirror import Mirror as MirrorStore
+from appliance.storage.outgoing import Outgoing
+from appliance.wiring import Outside, open_inside
+from campaigns.simulation.card import Card, CardBallast
+from campaigns.simulation.line import HEARTBEAT_S, Line, Observe, Uplink
 from campaigns.simulation.loop import jobs
 from campaigns.simulation.parts import Parts
 
 Answer = TypeVar("Answer")
 
-# The catalogue is a side show here: asked for now and then, so that mirror and journal share the card.
+# So short that a seed of some days prunes.
+KEEP_DAYS = 1
 POLL_S = 3_600.0
-KEEP_DAYS = 35
 
 
 class NoBox(Exception):
     """Nobody answers a till: no power, or it went while the request was on its way."""
+
+
+class SimulatedHost:
+    """Implements services.ports.Host."""
+
+    def read(self) -> HostReading:
+        """Always at ease."""
+        return HostReading(0.5, 50_000_000, 0.1)
 
 
 class InlineReader:
@@ -68,75 +69,68 @@ class InlineReader:
 class Box:
     """One run of the daemon, from power on to power off."""
 
-    def __init__(
-        self, card: Card, line: Line, signer: Signer, clock: Clock, rng: random.Random, parts: Parts
-    ) -> None:
+    def __init__(self, card: Card, line: Line, clock: Clock, rng: random.Random, parts: Parts) -> None:
         self.card = card
-        self.name = box_id(signer.public_key)
         self.clock = clock
-        self.feed = Feed()
-        self.wan = WanWatch(clock, rng)
-        self.journal: Journal
-        self.selling: Selling
-        self.operations: Operations
-        self.drain: Drain
+        self.report: Report
+        self.feed: Feed
         self.ready = False
         self._line = line
-        self._signer = signer
         self._rng = rng
         self._parts = parts
         self._stop = asyncio.Event()
         self._asked: set[asyncio.Future[Any]] = set()
         self._handling: set[asyncio.Task[Any]] = set()
+        self._config = Config(
+            state=card.folder,
+            journal=Journal(keep_days=KEEP_DAYS),
+            disk=Disk(ballast_mib=1, floor_mib=1, download_floor_mib=2),
+            mirror=Mirror(poll_s=POLL_S),
+            heartbeat=Heartbeat(every_s=HEARTBEAT_S),
+        )
 
     @property
     def journal_file(self) -> Path:
         """Where the journal is."""
         return self.card.folder / "journal.db"
 
+    @property
+    def journal(self) -> journals.Journal:
+        """See Report; so are the others."""
+        return self.report.journal
+
+    @property
+    def selling(self) -> Selling:
+        """Accepts sales."""
+        return self.report.selling
+
+    @property
+    def operations(self) -> Operations:
+        """Passes on what may only happen online."""
+        return self.report.operations
+
+    @property
+    def drain(self) -> Drain:
+        """Brings the journal to head office."""
+        return self.report.drain
+
+    @property
+    def wan(self) -> WanWatch:
+        """Knows how the line is."""
+        return self.report.wan
+
+    @property
+    def mirror(self) -> MirrorStore:
+        """The catalogue."""
+        return self.report.mirror
+
     async def run(self, opened: Callable[[], None]) -> None:
         """Serve until the power goes or a stop is asked for. `opened` is called when tills can sell."""
         jobs.set(self.card)
-        keys: Keys = self._line.office.keys
         async with AsyncExitStack() as stack:
-            sealer = Sealer(self.name, self._signer, self.clock)
-            self.journal = await stack.enter_async_context(open_journal(self.journal_file, sealer))
-            witness = Witness(self.journal, HeadFile(self.card.folder / "head", self._signer))
-            await witness.look()
-            reader = stack.enter_context(closing(InlineReader(self.journal_file)))
-            outgoing = self._parts.outgoing(cast(aiosqlite.Connection, reader), self.journal_file)
-            mirror = await stack.enter_async_context(open_mirror(self.card.folder / "mirror.db"))
-            uplink = Uplink(self._line, self.wan.observe, lambda: self.card.powered)
-            gate = Gate(Policies(mirror.writer), keys, self.wan)
-            await gate.load()
-            self.operations = Operations(gate, uplink, self.journal)
-            self.selling = Selling(self.journal, gate, self.operations, self.name, mirror.prices)
-            incoming = self.card.folder / "catalogue.incoming"
-            keeper = MirrorKeeper(
-                mirror, uplink, self.feed, self.journal, self.clock, self._rng, incoming, POLL_S
-            )
-            self.drain = self._parts.drain(
-                self.journal,
-                outgoing,
-                uplink,
-                self.wan,
-                self.feed,
-                keys,
-                self.clock,
-                self._rng,
-                rolled_back=witness.rolled_back,
-            )
-            retention = Retention(self.journal, self.clock, KEEP_DAYS)
-            await self.journal.record("started", {"software": "simulated"})
-            services = (
-                Service("wan", partial(self.wan.run, uplink.probe)),
-                Service("modes", ModeTeller(self.wan, self.feed, self.journal).run),
-                Service("drain", self.drain.run),
-                Service("witness", witness.run),
-                Service("retention", retention.run),
-                Service("mirror", keeper.run),
-            )
-            await stack.enter_async_context(supervised(services, self.clock, self._rng))
+            opening = open_inside(self._config, self.clock, self._rng, self._outside())
+            inside = await stack.enter_async_context(opening)
+            self.feed, self.report = inside.feed, inside.report
             self.ready = self.card.powered
             if self.ready:
                 opened()
@@ -144,6 +138,14 @@ class Box:
             self.ready = False
             await self._end_requests()
         self._hang_up()
+
+    async def is_alone(self) -> bool:
+        """Whether a second daemon on the same card is refused."""
+        try:
+            async with open_inside(self._config, self.clock, self._rng, self._outside()):
+                return False
+        except ConfigError:
+            return True
 
     def stop(self) -> None:
         """Ask it to end, in good order."""
@@ -185,6 +187,24 @@ class Box:
         jobs.reset(token)
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
+
+    def _outside(self) -> Outside:
+        @asynccontextmanager
+        async def open_cloud(_: str, *, observe: Observe, **__: Any) -> AsyncIterator[Uplink]:
+            yield Uplink(self._line, observe, lambda: self.card.powered)
+
+        @asynccontextmanager
+        async def open_outgoing(_: str) -> AsyncIterator[Outgoing]:
+            with closing(InlineReader(self.journal_file)) as reader:
+                yield self._parts.outgoing(cast(aiosqlite.Connection, reader), self.journal_file)
+
+        return Outside(
+            open_cloud=open_cloud,
+            open_outgoing=open_outgoing,
+            host=lambda _: SimulatedHost(),
+            ballast=lambda path, size: CardBallast(path, size, self.card),
+            drain=self._parts.drain,
+        )
 
     async def _end_requests(self) -> None:
         for task in self._handling:

@@ -18,12 +18,16 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from appliance.runtime.ballast import Ballast
+
 # An SD card's commit: most take a few milliseconds, some wait for the card's own housekeeping.
 SYNC_S = (0.002, 0.02)
 SLOW_SYNC_S = 0.4
 SLOW_SYNC_ODDS = 0.01
 # SQLite's largest page count (sqlite.org/limits.html): no limit of ours.
 PAGES_MAX = 0xFFFFFFFE
+PAGE_BYTES = 4_096
+AMPLE_BYTES = 1 << 30
 
 
 class Card:
@@ -37,7 +41,7 @@ class Card:
         self._cut = cut
         self._free_s: dict[Executor, float] = {}
         self._connections: list[sqlite3.Connection] = []
-        self._full = False
+        self._full, self._spare_pages = False, 0
 
     def latency_s(self, executor: Executor | None) -> float:
         """Jobs of one thread wait for one another; the pool of small helpers is never short of threads."""
@@ -59,18 +63,23 @@ class Card:
             self._cut("after-commit")
         return result
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no room left."""
+        return self._full
+
     def connected(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """A connection for writing was opened; the one to use."""
         self._connections.append(connection)
         if self._full:
-            _fill(connection)
+            _limit(connection, self._spare_pages)
         return connection
 
-    def fill(self) -> None:
-        """No room for another page: real SQLITE_FULL out of real code."""
-        self._full = True
+    def fill(self, spare_pages: int = 0) -> None:
+        """No room for more than these pages: real SQLITE_FULL out of real code."""
+        self._full, self._spare_pages = True, spare_pages
         for connection in self._connections:
-            _fill(connection)
+            _limit(connection, spare_pages)
 
     def make_room(self) -> None:
         """All the room there is."""
@@ -87,7 +96,30 @@ class Card:
                 (folder / file.name).write_bytes(file.read_bytes())
 
 
-def _fill(connection: sqlite3.Connection) -> None:
+class CardBallast(Ballast):
+    """The product's ballast on such a card: what it gives back can be written, and no more."""
+
+    def __init__(self, path: Path, size: int, card: Card) -> None:
+        super().__init__(path, size)
+        self._card = card
+
+    def free_bytes(self) -> int:
+        """Nothing, or plenty."""
+        return 0 if self._card.full else AMPLE_BYTES
+
+    def hold(self) -> bool:
+        """There is room for it, or there is none."""
+        return self.held() if self._card.full else super().hold()
+
+    def let_go(self) -> None:
+        """Its blocks are free again."""
+        held = self.held()
+        super().let_go()
+        if held and self._card.full:
+            self._card.fill(self.size // PAGE_BYTES)
+
+
+def _limit(connection: sqlite3.Connection, spare_pages: int) -> None:
     with contextlib.suppress(sqlite3.ProgrammingError):  # closed: this run is about to end
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count={pages}")
+        connection.execute(f"PRAGMA max_page_count={pages + spare_pages}")

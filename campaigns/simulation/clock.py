@@ -1,6 +1,8 @@
 """The clocks of one machine in virtual time. `wall` may be off by years; `monotonic` starts anew at each boot."""
 
 import asyncio
+import math
+import random
 from datetime import UTC, datetime, timedelta
 
 from appliance.domain.event import ClockQuality, ClockReading
@@ -10,10 +12,24 @@ from appliance.runtime.clock import AGREEMENT_S
 BEGINNING = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 TICK_S = 1e-6
+DAY_S = 86_400.0
+
+
+def between(rng: random.Random, low_s: float, high_s: float) -> float:
+    """A duration; each order of magnitude is as likely as the next."""
+    return math.exp(rng.uniform(math.log(low_s), math.log(high_s)))
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 class TrueTime:
-    """Time as it is: head office has it, and tills nearly so. Implements `runtime.clock.Clock`."""
+    """Time as it is: head office has it, and tills nearly so. Implements `runtime.clock.Clock` on the running loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
 
     def wall(self) -> datetime:
         """True wall time."""
@@ -21,7 +37,7 @@ class TrueTime:
 
     def monotonic(self) -> float:
         """Virtual seconds since the beginning."""
-        return asyncio.get_running_loop().time()
+        return self._loop.time()
 
     def reading(self) -> ClockReading:
         """As a machine whose clock is set would say it."""
@@ -32,13 +48,22 @@ class TrueTime:
 
     async def sleep(self, seconds: float) -> None:
         """Virtual time passes: a little always, or a loop that rounding wakes too early would spin for ever."""
-        await asyncio.sleep(max(seconds, TICK_S) if seconds > 0 else 0)
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = self._loop.create_future()
+        timer = self._loop.call_later(max(seconds, TICK_S), _wake, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
 
 
 class MachineClock(TrueTime):
     """One boot of the box. `lead` is shared by all boots: how far its wall clock is ahead of true time."""
 
     def __init__(self, boot: str, lead: "Lead") -> None:
+        super().__init__()
         self.boot = boot
         self._lead = lead
         self._booted_s = super().monotonic()

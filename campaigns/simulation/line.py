@@ -1,7 +1,8 @@
 """The line between shop and head office, and what the weather does to it.
 
 A request can die before it arrives, its answer on the way back (the work is done all the same), arrive twice (the
-second time up to two hours later), be answered by somebody else, be slow, or be refused.
+second time up to two hours later), be cut short, as can its answer, be answered by somebody else or with an answer to
+another question, be slow, be too large, or be refused.
 """
 
 import asyncio
@@ -13,9 +14,15 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from appliance.domain.catalogue import Lead, pack_transfer, write_transfer
 from appliance.domain.dsse import Signer, open_envelope
-from appliance.domain.errors import CloudRefused, CloudUnreachable, OutcomeUnknown, StoreboxError
+from appliance.domain.errors import (
+    CloudRefused,
+    CloudUnreachable,
+    OutcomeUnknown,
+    SnapshotRequired,
+    StoreboxError,
+    TooLarge,
+)
 from appliance.domain.link import PROBE_TIMEOUT_S, Cause
 from appliance.domain.statements import RECEIPT_TYPE
 from appliance.domain.wire import HeartbeatAnswer, OperationAnswer, OperationRequest
@@ -30,6 +37,8 @@ HANG_S = {"probe": PROBE_TIMEOUT_S}
 HANG_OTHERS_S = 10.0
 BULK = ("send_batch", "fetch_catalogue")
 LATE_S = (0.05, 7_200.0)
+# How often head office wants to hear of the box.
+HEARTBEAT_S = 600.0
 
 _stranger = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(128, 160))))
 
@@ -48,6 +57,8 @@ class Line:
         self.lost_answers = 0.002
         self.duplicates = 0.005
         self.forged = 0.0
+        self.cut_bodies = 0.0
+        self.batch_bytes_max: int | None = None
         self.answered_s = -1e9
         self.counts: Counter[str] = Counter()
         self._late: set[asyncio.TimerHandle] = set()
@@ -60,11 +71,14 @@ class Line:
         if rng.random() < self.loss:
             self.counts["lost request"] += 1
             await self._die(call, Cause.NO_ANSWER)
-        await self.clock.sleep(rng.uniform(*self.latency_s) / 2)
+        # Nothing is done at the far end of a probe, so it is all one way.
+        ways = 1 if call == "probe" else 2
+        await self.clock.sleep(rng.uniform(*self.latency_s) / ways)
         if self.cut:
             await self._die(call, self.cut[-1])
         if self.refusal is not None:
-            await self.clock.sleep(rng.uniform(*self.latency_s) / 2)
+            if ways == 2:
+                await self.clock.sleep(rng.uniform(*self.latency_s) / 2)
             self._refuse(call, self.refusal)
         answer = work()
         if call != "probe" and rng.random() < self.duplicates:
@@ -72,12 +86,20 @@ class Line:
         if rng.random() < self.lost_answers:
             self.counts["lost answer"] += 1
             await self._die(call, Cause.NO_ANSWER)
-        await self.clock.sleep(rng.uniform(*self.latency_s) / 2)
+        if ways == 2:
+            await self.clock.sleep(rng.uniform(*self.latency_s) / 2)
         if self.cut:
             self.counts["answer cut off"] += 1
             await self._die(call, self.cut[-1])
         self.answered_s = self.clock.monotonic()
         return answer
+
+    def shortened(self, body: bytes, what: str) -> bytes:
+        """The body as it comes: whole, or only its beginning."""
+        if self.rng.random() >= self.cut_bodies:
+            return body
+        self.counts[what] += 1
+        return body[: self.rng.randrange(len(body))]
 
     def forget_late(self) -> None:
         """What still wanders about in the network never arrives."""
@@ -116,6 +138,7 @@ class Uplink:
         self._observe = observe
         self._powered = powered
         self._office = line.office
+        self._receipt = b""
 
     async def probe(self) -> None:
         """A signed answer to a nonce; the signature itself is left out, a stranger's answer is a `cut`."""
@@ -123,27 +146,26 @@ class Uplink:
 
     async def send_batch(self, batch: bytes, nonce: str) -> bytes:
         """To the real `examine` and `decide`."""
-        envelope = await self._ask("send_batch", lambda: self._office.take(batch, nonce))
-        if self._line.rng.random() < self._line.forged:
-            self._line.counts["forged receipt"] += 1
-            payload = open_envelope(envelope, RECEIPT_TYPE, self._office.keys)
-            return _stranger.envelope(RECEIPT_TYPE, payload)
-        return envelope
+        before = self._receipt
+        self._receipt = await self._ask("send_batch", lambda: self._deliver(batch, nonce))
+        return self._received(self._receipt, before)
 
     async def heartbeat(self, _: bytes) -> HeartbeatAnswer:
         """Heard."""
-        return await self._ask("heartbeat", lambda: HeartbeatAnswer(300.0, 1, 0))
+        answer = HeartbeatAnswer(HEARTBEAT_S, self._office.version, 0)
+        return await self._ask("heartbeat", lambda: answer)
 
     async def policy(self) -> bytes:
         """The built-in policy, signed."""
-        return await self._ask("policy", lambda: self._office.policy)
+        return await self._ask("policy", lambda: self._office.signed_policy)
 
     async def fetch_catalogue(self, since: int | None, into: Path) -> None:
-        """An empty catalogue of version 1."""
-        transfer = await self._ask(
-            "fetch_catalogue", lambda: b"".join(pack_transfer(write_transfer(Lead(1, since), [])))
-        )
-        await asyncio.to_thread(into.write_bytes, transfer)
+        """The catalogue or its changes, whole or cut."""
+        transfer = await self._ask("fetch_catalogue", lambda: self._transfer(since))
+        if isinstance(transfer, SnapshotRequired):
+            raise transfer
+        self._line.counts["catalogue sent"] += 1
+        await asyncio.to_thread(into.write_bytes, self._line.shortened(transfer, "cut catalogue"))
 
     async def operation(self, name: str, request: OperationRequest) -> OperationAnswer:
         """Done at most once."""
@@ -151,6 +173,38 @@ class Uplink:
             return await self._ask("operation", lambda: self._office.perform(name, request))
         except CloudUnreachable as error:
             raise OutcomeUnknown(operation=name, operation_id=request.operation_id) from error
+
+    def _deliver(self, batch: bytes, nonce: str) -> bytes:
+        limit = self._line.batch_bytes_max
+        if limit is not None and len(batch) > limit:
+            self._line.counts["413"] += 1
+            raise CloudRefused("too large", status=413, problem=TooLarge.code)
+        came = self._line.shortened(batch, "cut request")
+        try:
+            return self._office.take(came, nonce)
+        except CloudRefused as refusal:
+            if came is batch:
+                raise
+            # Cut short, it is no request: asked for again, as the real client does.
+            raise CloudUnreachable(str(refusal), cause=Cause.OK) from refusal
+
+    def _received(self, receipt: bytes, before: bytes) -> bytes:
+        """What comes of it at the box: the receipt, nearly always."""
+        line = self._line
+        if line.rng.random() >= line.forged:
+            return line.shortened(receipt, "cut answer")
+        if before and line.rng.random() < 0.5:
+            line.counts["old receipt"] += 1
+            return before
+        line.counts["forged receipt"] += 1
+        payload = open_envelope(receipt, RECEIPT_TYPE, self._office.keys)
+        return _stranger.envelope(RECEIPT_TYPE, payload)
+
+    def _transfer(self, since: int | None) -> bytes | SnapshotRequired:
+        try:
+            return self._office.transfer(since)
+        except SnapshotRequired as required:
+            return required
 
     async def _ask(self, call: str, work: Callable[[], Answer]) -> Answer:
         if not self._powered():

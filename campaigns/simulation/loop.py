@@ -1,15 +1,18 @@
 """An event loop in virtual time: nobody waits, idle time is skipped, and the same seed gives the same run.
 
-`select` never waits for anything; it adds its time-out to the clock. Work for threads is run by whoever `jobs` names
-in the context of the caller (a machine with a card), at a virtual time of its own and right on the loop: so the
-product's code runs unchanged, and there is no thread whose turn could fall out differently.
+When nothing is left to do at this moment the clock goes straight to the next timer; no system call is made, no
+descriptor is ever ready. Timers of one moment run in the order in which they were set. Work for threads is run by
+whoever `jobs` names in the context of the caller (a machine with a card), at a virtual time of its own and right on
+the loop: so the product's code runs unchanged, and there is no thread whose turn could fall out differently.
 """
 
 import asyncio
-import selectors
+import heapq
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
@@ -34,29 +37,54 @@ class Deadlock(Exception):
     """Everybody waits, and nobody waits for time."""
 
 
-class _NeverWaits(selectors.SelectSelector):
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """`loop.time()` is virtual and starts at 0. Instead of asyncio's own turn of the loop, one without a selector."""
+
+    _ready: deque[asyncio.Handle]
+
     def __init__(self) -> None:
         super().__init__()
-        self.now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise Deadlock
-        if timeout > 0:
-            self.now_s += timeout
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """`loop.time()` is virtual and starts at 0."""
-
-    def __init__(self) -> None:
-        self._never_waits = _NeverWaits()
-        super().__init__(self._never_waits)
+        self._now_s = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._set = count()
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
-        return self._never_waits.now_s
+        return self._now_s
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As ever, without the questions that asyncio asks first."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As ever, into a heap of our own."""
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._set), handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is passed over when its time comes."""
+
+    def _run_once(self) -> None:
+        ready, timers = self._ready, self._timers
+        if not ready:
+            while timers and timers[0][2].cancelled():
+                heapq.heappop(timers)
+            if not timers:
+                raise Deadlock
+            self._now_s = max(self._now_s, timers[0][0])
+        while timers and timers[0][0] <= self._now_s:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Result], *args: Any

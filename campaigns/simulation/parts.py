@@ -32,3 +32,9 @@ class Parts:
     def card(self, folder: Path, rng: random.Random, cut: Callable[[str], None]) -> Card:
         """The card in one run of the machine."""
         return Card(folder, rng, cut)
+
+
+class PutBack(Parts):
+    """A world in which the card is put back to an older copy now and then."""
+
+    rollback = True

@@ -4,7 +4,6 @@ The mode machine is the till's own (`till.modes`). Copies and ticket numbers sur
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,29 +18,23 @@ from appliance.domain.errors import (
     CloudUnreachable,
     NotFound,
     OnlineOnly,
-    OperationRejected,
-    OutcomeUnknown,
     SaleConflict,
 )
 from appliance.domain.gate import BUILT_IN, operations_in
-from appliance.domain.sale import Sale
-from appliance.domain.wire import Ack, ModeView, OperationRequest, SyncedView
-from appliance.runtime.clock import Clock, rfc3339
+from appliance.domain.sale import Mode, Sale
+from appliance.domain.wire import Ack, ModeView, SyncedView
+from appliance.runtime.clock import Clock
 from campaigns.simulation.box import Box, NoBox
 from campaigns.simulation.line import Line
 from campaigns.simulation.oracle import Oracle
 from till import modes
-from till.tickets import Basket, Item, Stamp, make_sale, price, uuid7
 
 State = Literal["pending", "accepted", "synced", "withdrawn"]
 
 ANSWER_S = 5.0
 LAN_S = (0.001, 0.02)
 LOST_ACKS = 0.01
-# Shares of what is done at a counter.
-DEPOSITS, OPERATIONS, REPEATS, CONFLICTS = 0.04, 0.03, 0.05, 0.01
 RETRY_S = (0.5, 30.0)
-OPERATION_NAMES = ("transfer", "goods_reception", "petty_cash_expense", "new_customer", "daily_closing")
 
 
 class NoAnswer(Exception):
@@ -85,10 +78,10 @@ class Till:
         self.name = name
         self.disk = disk
         self._box = box
-        self._line = line
-        self._oracle = oracle
-        self._clock = clock
-        self._rng = rng
+        self.line = line
+        self.oracle = oracle
+        self.clock = clock
+        self.rng = rng
         self._told_ack = told_ack
         self._modes = modes.begin(two_ways=two_ways)
         self._settle = asyncio.Event()
@@ -117,7 +110,7 @@ class Till:
         with box.feed.subscribe() as news:
             while True:
                 _, view = await news.next()
-                loop.call_later(self._rng.uniform(*LAN_S), self._hear, box, view)
+                loop.call_later(self.rng.uniform(*LAN_S), self._hear, box, view)
 
     def _hear(self, box: Box, view: msgspec.Struct) -> None:
         if not box.card.powered:
@@ -137,62 +130,28 @@ class Till:
 
     def _synced(self, copy: Copy) -> None:
         copy.state = "synced"
-        self._oracle.told_synced(copy.sale.sale_id)
+        self.oracle.told_synced(copy.sale.sale_id)
 
     # --- at the counter
 
-    async def serve(self) -> None:
-        """One customer, or something else that happens at a counter."""
-        chance = self._rng.random()
-        done = [copy for copy in self.disk.copies.values() if copy.state in ("accepted", "synced")]
-        if chance < OPERATIONS:
-            await self._operate()
-        elif chance < OPERATIONS + REPEATS and done:
-            await self._repeat(self._rng.choice(done))
-        elif chance < OPERATIONS + REPEATS + CONFLICTS and done:
-            await self._contradict(self._rng.choice(done))
-        else:
-            await self._sell()
-
-    async def _sell(self) -> None:
-        self._modes, change = modes.between_tickets(self._modes, self._clock.monotonic())
-        if change is not None:
-            self._oracle.trace.note(self.name, "mode", change.new, change.cause, change.by)
-        copy = Copy(self._ticket())
-        self.disk.copies[copy.sale.sale_id] = copy
-        self._in_hand = copy.sale.sale_id
+    async def bring(self, sale: Sale) -> Copy:
+        """A ticket was made: keep it, and hand it to whoever the mode names."""
+        copy = self.disk.copies[sale.sale_id] = Copy(sale)
+        self._in_hand = sale.sale_id
         try:
             await self._deliver(copy, ("cloud", "box") if self._modes.mode == "cloud" else ("box",))
         finally:
             self._in_hand = None
-        self._oracle.trace.note(self.name, "sold", copy.sale.ticket_number, copy.state, *copy.place)
         if copy.state == "pending":
             self._settle.set()
+        return copy
 
-    def _ticket(self) -> Sale:
-        rng, at = self._rng, self._clock.wall()
-        self.disk.tickets += 1
-        line_type: Any = "deposit" if rng.random() < DEPOSITS else "sale"
-        items = [
-            Item(
-                article_id=f"a-{rng.randint(1, 500)}",
-                quantity=rng.choice(("1", "1", "2", "0.350")),
-                unit_price_minor=rng.randint(50, 9_999),
-                vat_rate_bp=rng.choice((550, 1_000, 2_000)),
-                line_type=line_type,
-            )
-            for _ in range(rng.randint(1, 4))
-        ]
-        priced = price(Basket(items), lambda _: None, catalogue_version=1)
-        stamp = Stamp(
-            uuid7(int(at.timestamp() * 1_000), rng),
-            self.name,
-            at.date().isoformat(),
-            rfc3339(at),
-            rfc3339(at),
-            self._modes.mode,
-        )
-        return make_sale(priced, stamp, self.disk.tickets)
+    def between_tickets(self) -> Mode:
+        """The mode for the next ticket; the only moment at which it changes."""
+        self._modes, change = modes.between_tickets(self._modes, self.clock.monotonic())
+        if change is not None:
+            self.oracle.trace.note(self.name, "mode", change.new, change.cause, change.by)
+        return self._modes.mode
 
     async def _deliver(self, copy: Copy, ways: tuple[str, ...]) -> None:
         for way in ways:
@@ -204,23 +163,23 @@ class Till:
         copy.asked_cloud = True
         body = copy.sale.encode()
         try:
-            await self._line.ask("sale", lambda: self._line.office.sell(body))
+            await self.line.ask("sale", lambda: self.line.office.sell(body))
         except CloudUnreachable as error:
             self._cloud_failed(copy, str(error.fields["cause"]))
         except CloudRefused as refusal:
             if refusal.fields["status"] == 409:
-                self._oracle.fail("3", f"head office refuses {copy.sale.sale_id}: {refusal}")
+                self.oracle.fail("3", f"head office refuses {copy.sale.sale_id}: {refusal}")
             self._cloud_failed(copy, "refused")
         else:
             if copy.sale.sale_id == self._in_hand:
                 self._modes = modes.cloud_worked(self._modes)
-            self._oracle.answered.add(copy.sale.sale_id)
+            self.oracle.answered.add(copy.sale.sale_id)
             self._synced(copy)
 
     def _cloud_failed(self, copy: Copy, cause: str) -> None:
         """Only the ticket in hand tells of the way to take next; what is brought behind the counter does not."""
         if copy.sale.sale_id == self._in_hand:
-            self._modes = modes.cloud_failed(self._modes, cause, self._clock.monotonic())
+            self._modes = modes.cloud_failed(self._modes, cause, self.clock.monotonic())
 
     async def _to_box(self, copy: Copy) -> None:
         sale = copy.sale
@@ -229,70 +188,31 @@ class Till:
         async def accept(box: Box) -> tuple[Ack, bool]:
             nonlocal online, hides
             online, hides = box.wan.link.online, any(operations_in(sale, BUILT_IN))
-            ago_s = self._clock.monotonic() - self._line.answered_s
+            ago_s = self.clock.monotonic() - self.line.answered_s
             ack, known = await box.selling.accept(sale, self.name)
             if hides and not known and box.card.powered:
-                self._oracle.passed(f"sale {sale.sale_id}", online, ago_s)
+                self.oracle.passed(f"sale {sale.sale_id}", online, ago_s)
             return ack, known
 
         try:
-            ack, _ = await self._ask_box(accept)
+            ack, _ = await self.ask_box(accept)
         except OnlineOnly:
             # The cloud may hold it unsaid, or a ticket was handed out: then it is no longer the till's to withdraw.
             copy.state = "pending" if copy.asked_cloud or copy.place != (0, 0) else "withdrawn"
         except (NoAnswer, CannotAccept):
             pass
         except SaleConflict as conflict:
-            self._oracle.fail("3", f"the box calls {sale.sale_id} a conflict: {conflict}")
+            self.oracle.fail("3", f"the box calls {sale.sale_id} a conflict: {conflict}")
         else:
-            self._acked(copy, ack)
+            self.acked(copy, ack)
 
-    def _acked(self, copy: Copy, ack: Ack) -> None:
-        self._oracle.acked(copy.sale.sale_id, canonical(ack))
+    def acked(self, copy: Copy, ack: Ack) -> None:
+        """The box has it."""
+        self.oracle.acked(copy.sale.sale_id, canonical(ack))
         if copy.state == "pending":
             copy.state, copy.place = "accepted", (ack.epoch, ack.seq)
             self._compare(copy)  # the news may have come before the ack
         self._told_ack()
-
-    async def _repeat(self, copy: Copy) -> None:
-        """The cashier presses the key again: the first ack, byte for byte."""
-        try:
-            ack, known = await self._ask_box(lambda box: box.selling.accept(copy.sale, self.name))
-        except (NoAnswer, CannotAccept, OnlineOnly):
-            return
-        first_time = copy.sale.sale_id not in self._oracle.acks
-        self._oracle.expect(known or first_time, "3", f"{copy.sale.sale_id} was stored a second time")
-        self._acked(copy, ack)
-
-    async def _contradict(self, copy: Copy) -> None:
-        if copy.sale.sale_id not in self._oracle.acks:
-            return  # only one way knows it: what the other says of it is no conflict yet
-        other = msgspec.structs.replace(copy.sale, operator_id="another")
-        try:
-            await self._ask_box(lambda box: box.selling.accept(other, self.name))
-        except SaleConflict:
-            self._oracle.conflicted(copy.sale, "conflict")
-        except (NoAnswer, CannotAccept, OnlineOnly):
-            pass
-        else:
-            self._oracle.conflicted(copy.sale, "accepted")
-
-    async def _operate(self) -> None:
-        name = self._rng.choice(OPERATION_NAMES)
-        at_ms = int(self._clock.wall().timestamp() * 1_000)
-        request = OperationRequest(uuid7(at_ms, self._rng), {"by": self.name})
-        online, ago_s = False, 0.0
-
-        async def perform(box: Box) -> Any:
-            nonlocal online, ago_s
-            online, ago_s = box.wan.link.online, self._clock.monotonic() - self._line.answered_s
-            return await box.operations.perform(name, request, self.name)
-
-        refusals = (NoAnswer, OutcomeUnknown, OnlineOnly, CloudRefused, OperationRejected, CannotAccept)
-        with contextlib.suppress(*refusals):
-            await self._ask_box(perform)
-        if request.operation_id in self._line.office.operations:
-            self._oracle.passed(f"operation {name}", online, ago_s)
 
     # --- behind it
 
@@ -305,7 +225,7 @@ class Till:
                 if copy.state == "pending" and copy.sale.sale_id != self._in_hand:
                     await self._deliver(copy, self._behind_the_counter())
             if any(copy.state == "pending" for copy in self.disk.copies.values()):
-                await self._clock.sleep(self._rng.uniform(0, wait_s))
+                await self.clock.sleep(self.rng.uniform(0, wait_s))
                 wait_s = min(wait_s * 2, RETRY_S[1])
             else:
                 wait_s = RETRY_S[0]
@@ -321,11 +241,11 @@ class Till:
         for copy in [c for c in self.disk.copies.values() if c.state == "accepted"]:
             sale_id = copy.sale.sale_id
             try:
-                view = await self._ask_box(lambda box, sale_id=sale_id: _look_up(box, sale_id))  # type: ignore[misc]
+                view = await self.ask_box(lambda box, sale_id=sale_id: _look_up(box, sale_id))  # type: ignore[misc]
             except NoAnswer:
                 return
             except NotFound:
-                self._oracle.trace.note(self.name, "lost", sale_id)
+                self.oracle.trace.note(self.name, "lost", sale_id)
                 copy.state = "pending"
             else:
                 # Another one, when it was carried into a new epoch.
@@ -333,9 +253,9 @@ class Till:
                 if view.synced:
                     self._synced(copy)
 
-    async def _ask_box(self, work: Callable[[Box], Awaitable[Any]]) -> Any:
+    async def ask_box(self, work: Callable[[Box], Awaitable[Any]]) -> Any:
         """A request over the shop's network. Raises NoAnswer, and what the box raises."""
-        await self._clock.sleep(self._rng.uniform(*LAN_S))
+        await self.clock.sleep(self.rng.uniform(*LAN_S))
         box = self._box()
         if box is None:
             raise NoAnswer
@@ -343,8 +263,8 @@ class Till:
             answer = await asyncio.wait_for(box.ask(work), ANSWER_S)
         except (NoBox, TimeoutError) as error:
             raise NoAnswer from error
-        if self._rng.random() < LOST_ACKS:
-            self._line.counts["lost ack"] += 1
+        if self.rng.random() < LOST_ACKS:
+            self.line.counts["lost ack"] += 1
             raise NoAnswer
         return answer
 

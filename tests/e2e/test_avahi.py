@@ -19,9 +19,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.domain.dsse import Signer
+from appliance.domain.enrolling import EnrolAnswer
 from appliance.domain.gate import BUILT_IN
 from appliance.domain.statements import POLICY_TYPE, sign
-from appliance.domain.wire import EnrolAnswer
 from appliance.gateways.identity import Identity
 from appliance.runtime.keyfile import public_pem
 from tests.conftest import require
@@ -83,7 +83,7 @@ def box(tmp_path: Path) -> Box:
     )
     identity.keep_enrolment(f"http://{NOBODY_V4}:8490", answer)
     config = tmp_path / "storebox.toml"
-    config.write_text(f'state = "{state}"\n')
+    config.write_text(f'state = "{state}"\n[lan]\nhost = "127.0.0.1"\ntls = "off"\n')
     return Box(identity.box, identity.signer.key_id, config)
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from appliance.storage.journal_tables import place_of
 from tests.fakes.clock import FakeClock
+from tests.fakes.journals import change_event
 from tests.fakes.sales import a_sale_id, a_sale_json
 from tests.integration.cloud.conftest import World, a_world
 
@@ -33,7 +35,12 @@ async def storebox(*arguments: object) -> tuple[int, str, str]:
 
 
 def write_config(folder: Path, **more: str) -> Path:
-    tables = {"lan": 'host = "127.0.0.1"\nport = 0', "mdns": "enabled = false", "disk": DISK, **more}
+    tables = {
+        "lan": 'host = "127.0.0.1"\nport = 0\ntls = "off"',
+        "mdns": "enabled = false",
+        "disk": DISK,
+        **more,
+    }
     text = f'state = "{folder / "box"}"\n' + "".join(f"[{name}]\n{body}\n" for name, body in tables.items())
     path = folder / "storebox.toml"
     path.write_text(text)
@@ -80,8 +87,8 @@ async def enrolled(folder: Path) -> AsyncIterator[tuple[Path, World]]:
     """The configuration of an enrolled box, and its head office."""
     async with a_world(folder / "cloud", FakeClock()) as office:
         config = write_config(folder)
-        cloud, token = str(office.session._base_url), await office.enrol_token()
-        code, out, err = await storebox("enrol", "--config", config, "--cloud", cloud, "--token", token)
+        claim = await office.claim()
+        code, out, err = await storebox("enrol", "--config", config, "--claim", claim)
         assert code == 0, err
         assert "is enrolled for shop S042" in out
         yield config, office
@@ -155,7 +162,7 @@ async def test_a_box_that_is_not_enrolled_says_what_to_do(tmp_path: Path) -> Non
     code, _, err = await storebox("run", "--config", write_config(tmp_path))
 
     assert code == 2
-    assert "storebox enrol --token" in err
+    assert "storebox enrol --claim" in err
 
 
 @pytest.mark.parametrize(
@@ -180,13 +187,13 @@ async def test_a_bad_configuration_stops_the_start_and_is_named(
     assert says in err
 
 
-async def test_a_used_token_enrols_no_second_box(tmp_path: Path) -> None:
+async def test_a_used_claim_enrols_no_second_box(tmp_path: Path) -> None:
     async with a_world(tmp_path / "cloud", FakeClock()) as office:
-        cloud, token = str(office.session._base_url), await office.enrol_token()
+        claim = await office.claim()
         for name, expected in (("one", 0), ("two", 1)):
             (tmp_path / name).mkdir()
             config = write_config(tmp_path / name)
-            code, _, _ = await storebox("enrol", "--config", config, "--cloud", cloud, "--token", token)
+            code, _, _ = await storebox("enrol", "--config", config, "--claim", claim)
             assert code == expected
 
 
@@ -213,8 +220,7 @@ async def test_verify_exits_with_one_and_names_the_fault(tmp_path: Path) -> None
         async with running(config) as box:
             await box.end(signal.SIGTERM)
         journal = tmp_path / "box" / "journal.db"
-        content = await asyncio.to_thread(journal.read_bytes)
-        await asyncio.to_thread(journal.write_bytes, content.replace(b'"software"', b'"softwarf"'))
+        await asyncio.to_thread(change_event, journal, place_of(1, 2), b'"software"', b'"softwarf"')
 
         code, out, _ = await storebox("verify", "--config", config)
 

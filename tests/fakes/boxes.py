@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from appliance.domain import batch, event
 from appliance.domain.canonical import canonical
 from appliance.domain.dsse import Signer
+from appliance.domain.enrolling import EnrolRequest
 from appliance.domain.event import GENESIS, ClockReading, Position, Sealed
 from appliance.domain.flags import flags
 from appliance.domain.health import Heartbeat
 from appliance.domain.identity import box_id
 from appliance.domain.sale import Sale
 from appliance.domain.statements import ENROLMENT_TYPE, HEAD_TYPE, HEARTBEAT_TYPE, Head, sign
-from appliance.domain.wire import EnrolRequest
 from appliance.runtime.clock import rfc3339
 from appliance.runtime.keyfile import public_pem
 from tests.fakes.clock import OPENING

@@ -36,7 +36,7 @@ from appliance.domain.statements import (
     sign,
     verify,
 )
-from appliance.domain.wire import HeartbeatAnswer, OperationAnswer, OperationRequest
+from appliance.domain.wire import HeartbeatAnswer, OperationAnswer, OperationRequest, PairingOrder
 from appliance.runtime.clock import Clock, rfc3339
 
 Answer = TypeVar("Answer")
@@ -74,6 +74,7 @@ class FakeCloud:
         self.operations: dict[str, tuple[str, OperationRequest, OperationAnswer]] = {}
         self.policy_in_force: Policy = BUILT_IN
         self.next_s = 30.0
+        self.pairing: PairingOrder | None = None
         self.version = 0
         self.oldest_version = 0
         self._articles: dict[str, tuple[int, Article]] = {}
@@ -183,7 +184,7 @@ class FakeCloud:
 
     def _hear(self, envelope: bytes) -> HeartbeatAnswer:
         self.heartbeats.append(verify(envelope, HEARTBEAT_TYPE, Heartbeat, self._box_keys))
-        return HeartbeatAnswer(self.next_s, self.version, self.policy_in_force.version)
+        return HeartbeatAnswer(self.next_s, self.version, self.policy_in_force.version, self.pairing)
 
     def _transfer(self, since: int | None) -> bytes:
         if since is not None and not self.oldest_version <= since <= self.version:

@@ -1,7 +1,8 @@
 """Journals on a real disk, and what to put into them."""
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,6 +13,7 @@ from appliance.domain.identity import box_id
 from appliance.domain.sale import Sale
 from appliance.domain.statements import Keys
 from appliance.runtime.clock import Clock
+from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft, Sealer
 from appliance.storage.journal import Journal, open_journal
 from tests.fakes.clock import FakeClock
@@ -36,6 +38,15 @@ def a_draft(sale: Sale) -> Draft:
 def a_note(number: int) -> Draft:
     """An event of the technical log."""
     return Draft("noted", canonical({"number": number}))
+
+
+def change_event(path: Path, place: int, old: bytes, new: bytes) -> None:
+    """Change an event in a journal's file that nobody has open, as a bad card or a bad person does. Blocks."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        body = tables.body_at(connection, place)
+        assert body is not None
+        assert old in body
+        connection.execute("UPDATE event SET body = ? WHERE place = ?", (body.replace(old, new, 1), place))
 
 
 @asynccontextmanager

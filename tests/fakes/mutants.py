@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +17,13 @@ from appliance.services.drain import Drain, DrainStopped
 from appliance.storage.outgoing import Outgoing, OutgoingBatch
 from campaigns.simulation.card import Card
 from campaigns.simulation.headoffice import HeadOffice
-from campaigns.simulation.parts import Parts
+from campaigns.simulation.parts import Parts, PutBack
 from cloud.ingest import Examined
 
 COMMITS_AFTER_S = 0.5
 TRIES_MAX = 3
-WINDOW_S = 3_600.0
+WINDOW_S = 900.0
+KNOWN_MAX = 20
 
 
 class _Late:
@@ -33,7 +34,8 @@ class _Late:
         self._of_sale = self._owes = False
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-        """COMMIT is only noted; all else happens."""
+        """COMMIT of a sale is only noted; all else happens."""
+        self._of_sale |= "INTO sale " in sql
         if sql == "COMMIT" and self._of_sale:
             self._of_sale, self._owes = False, True
             asyncio.get_running_loop().call_later(COMMITS_AFTER_S, self.pay)
@@ -41,11 +43,6 @@ class _Late:
         if sql == "BEGIN IMMEDIATE" or sql.startswith("PRAGMA"):
             self.pay()
         return self._connection.execute(sql, *values)
-
-    def executemany(self, sql: str, rows: Sequence[Any]) -> sqlite3.Cursor:
-        """Looks for sales."""
-        self._of_sale |= "INTO sale " in sql and len(rows) > 0
-        return self._connection.executemany(sql, rows)
 
     def pay(self) -> None:
         """Commit what was called committed."""
@@ -103,7 +100,7 @@ class RetryLimit(Parts):
 
 
 class DedupeWindow(Parts):
-    """Head office knows an event or a sale for an hour, then forgets that it had it."""
+    """Head office knows an event or a sale for a quarter of an hour, then forgets that it had it."""
 
     class _Forgetful(HeadOffice):
         def __init__(self, box: str, keys: Keys, clock: Clock) -> None:
@@ -150,6 +147,28 @@ class DeleteWithoutReceipt(Parts):
         return outgoing
 
 
+class ForgetsSales(Parts):
+    """The box knows the ids of its last few sales only."""
+
+    class _Forgetting(Outgoing):
+        journal: Path
+
+        async def next_batch(self, *limits: Any) -> OutgoingBatch | None:
+            """See Outgoing."""
+            batch = await super().next_batch(*limits)
+            if batch is not None:
+                eraser = sqlite3.connect(self.journal, isolation_level=None)
+                eraser.execute("DELETE FROM sale WHERE place < ?", (batch.end - KNOWN_MAX,))
+                eraser.close()
+            return batch
+
+    def outgoing(self, reader: aiosqlite.Connection, journal: Path) -> Outgoing:
+        """See Parts."""
+        outgoing = self._Forgetting(reader)
+        outgoing.journal = journal
+        return outgoing
+
+
 class CursorBeforeReceipt(Parts):
     """What was once handed to the line counts as delivered."""
 
@@ -175,13 +194,7 @@ class CursorBeforeReceipt(Parts):
         return self._Hasty(reader)
 
 
-class RolledBack(Parts):
-    """No mistake: the card is put back to an older copy now and then, and the product must cope."""
-
-    rollback = True
-
-
-class SeqReused(RolledBack):
+class SeqReused(PutBack):
     """After a restore the box goes on in the same epoch, and head office takes a known (epoch, seq) for a copy."""
 
     class _Trusting(HeadOffice):
@@ -193,8 +206,8 @@ class SeqReused(RolledBack):
     class drain(Drain):
         """Knows of no rollback."""
 
-        def __init__(self, *parts: Any, rolled_back: str | None = None) -> None:
-            super().__init__(*parts)
+        def __init__(self, *parts: Any, rolled_back: str | None = None, **limits: Any) -> None:
+            super().__init__(*parts, **limits)
 
     def office(self, box: str, keys: Keys, clock: Clock) -> HeadOffice:
         """See Parts."""

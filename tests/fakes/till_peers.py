@@ -26,7 +26,7 @@ from appliance.domain.gate import BUILT_IN, admit, operations_in
 from appliance.domain.identity import box_id
 from appliance.domain.link import Cause, Link, LinkState
 from appliance.domain.sale import Mode, Sale, parse_sale
-from appliance.domain.statements import HEAD_TYPE, Head, sign
+from appliance.domain.statements import HEAD_TYPE, Head, sign, verify
 from appliance.domain.wire import (
     Ack,
     ArticlesView,
@@ -40,6 +40,7 @@ from appliance.domain.wire import (
     SaleView,
     Status,
     SyncedView,
+    WitnessAnswer,
 )
 from appliance.runtime.keyfile import public_pem
 from appliance.runtime.problem import Handler, problem_middleware
@@ -76,6 +77,8 @@ class FakeBox:
         self.acks: dict[str, bytes] = {}
         self.sales: dict[str, Sale] = {}
         self.posted: list[bytes] = []
+        self.shown: list[Head] = []
+        self.refusing_witness: StoreboxError | None = None
         self.operations: list[str] = []
         self.synced_seq = 0
         self.articles: dict[int, list[Article]] = {}
@@ -130,6 +133,7 @@ class FakeBox:
         app.router.add_get("/v1/articles", self._guard(self._article))
         app.router.add_get("/v1/catalogue/{kind}", self._guard(self._transfer))
         app.router.add_post("/v1/operations/{operation}", self._guard(self._operation))
+        app.router.add_post("/v1/witness", self._guard(self._witness))
         app.on_shutdown.append(self._end_streams)
         async with listening(app, "127.0.0.1", port) as bound:
             self.url = f"http://127.0.0.1:{bound}"
@@ -178,6 +182,14 @@ class FakeBox:
 
     async def _hello(self, request: web.Request) -> web.Response:
         return _json(self.hello())
+
+    async def _witness(self, request: web.Request) -> web.Response:
+        if self.refusing_witness is not None:
+            raise self.refusing_witness
+        head = verify(await request.read(), HEAD_TYPE, Head, {self.signer.key_id: self.signer.public_key})
+        self.shown.append(head)
+        lacks = head.position > self.end
+        return _json(WitnessAnswer(lacks, self.end.epoch, self.end.seq, self.end.head.hex()))
 
     async def _status(self, request: web.Request) -> web.Response:
         journal = JournalView(self.end.epoch, self.end.seq, self.end.head.hex(), self.synced_seq, 0, 0.0)

@@ -70,9 +70,10 @@ def test_three_missed_heartbeats_are_silence() -> None:
     assert judge(a_beat(), 90.1).reason == "silent"
 
 
-def test_silence_is_measured_by_how_often_the_box_was_told_to_speak() -> None:
-    assert judge(a_beat(), 300.0, every_s=300.0).reason == "all-well"
-    assert judge(a_beat(), 901.0, every_s=300.0).reason == "silent"
+def test_silence_is_measured_by_how_often_the_box_said_it_would_speak() -> None:
+    assert judge(a_beat(next_s=300.0), 900.0).reason == "all-well"
+    assert judge(a_beat(next_s=300.0), 901.0).reason == "silent"
+    assert judge(a_beat(next_s=1e9), 4 * 3_600.0).reason == "silent"
 
 
 def test_a_heartbeat_survives_the_wire() -> None:

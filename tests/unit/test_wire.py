@@ -8,7 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from appliance.domain import catalogue, dsse, gate, health, sale, statements, wire
+from appliance.domain import (
+    catalogue,
+    dsse,
+    enrolling,
+    gate,
+    health,
+    keychain,
+    pairing,
+    sale,
+    statements,
+    wire,
+)
 from tests.fakes.sales import a_sale
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "PROTOCOL.md"
@@ -28,7 +39,9 @@ def test_every_type_that_the_protocol_names_exists() -> None:
     named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`", PROTOCOL.read_text()))
 
     assert {"Ack", "Sale", "Receipt", "Heartbeat"} <= named
-    assert named <= types_of(catalogue, dsse, gate, health, sale, statements, wire)
+    assert named <= types_of(
+        catalogue, dsse, enrolling, gate, health, keychain, pairing, sale, statements, wire
+    )
 
 
 def test_every_message_is_frozen_and_says_what_it_is() -> None:
@@ -70,7 +83,6 @@ def test_a_nonce_is_128_bits_in_lower_case_hex(nonce: str) -> None:
         (wire.OperationRequest, {"operation_id": "1"}),
         (wire.OperationRequest, OPERATION | {"data": []}),
         (wire.ProbeRequest, {"nonce": "0" * 32, "later": 1}),
-        (wire.EnrolRequest, {"token": "t", "public_key": "k"}),
     ],
 )
 def test_a_request_with_an_unknown_missing_or_bad_field_is_refused(kind: type, body: dict[str, Any]) -> None:

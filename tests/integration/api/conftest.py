@@ -96,13 +96,13 @@ async def a_shop(folder: Path) -> AsyncIterator[Shop]:
     async with a_world(folder / CLOUD_FOLDER, clock) as office, aiohttp.ClientSession() as session:
         config = Config(
             state=folder / BOX_FOLDER,
-            lan=Lan("127.0.0.1", 0),
+            lan=Lan("127.0.0.1", 0, tls="off"),
             mdns=Mdns(enabled=False),
             disk=Disk(ballast_mib=1),
         )
         identity, token = await asyncio.to_thread(prepare, config)
         cloud_url = str(office.session._base_url)
-        answer = await enrol(cloud_url, identity.enrolment_request(await office.enrol_token()))
+        answer = await enrol(cloud_url, identity.enrolment_request(await office.claim_secret()))
         await asyncio.to_thread(identity.keep_enrolment, cloud_url, answer)
         async with open_box(config, clock, random.Random(1)) as url:
             yield Shop(url, config, clock, office, session, token)

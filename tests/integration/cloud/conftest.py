@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 
 from appliance.domain import wire
 from appliance.domain.dsse import spki_fingerprint
+from appliance.domain.enrolling import EnrolAnswer, read_claim
 from appliance.domain.statements import RECEIPT_TYPE, Keys, Receipt, verify
+from appliance.runtime.clock import rfc3339
 from appliance.runtime.keyfile import read_public_pem
-from cloud.auth import issue_to_till
+from cloud.auth import issue_to_technician, issue_to_till
 from cloud.config import Settings
 from cloud.wiring import open_daemon, open_office
 from tests.fakes.boxes import LooseBox
@@ -68,25 +71,36 @@ class World:
     async def read(self, path: str) -> Answer:
         return await self.ask("GET", path, self.head_office)
 
-    async def enrol_token(self, shop: str = "S042", name: str = "Nantes Centre", minutes: int = 10) -> str:
+    async def claim(
+        self, shop: str = "S042", name: str = "Nantes Centre", minutes: int = 10, *, key_hash: str = ""
+    ) -> str:
         async with open_office(self.settings, self.clock) as office:
-            return await office.enrolment.new_token(shop, name, minutes)
+            made = await office.enrolment.new_claim(shop, name, minutes, key_hash=key_hash, by="head-office")
+            return made.claim
+
+    async def claim_secret(self, shop: str = "S042", name: str = "Nantes Centre", minutes: int = 10) -> str:
+        return read_claim(await self.claim(shop, name, minutes)).secret
 
     async def till_token(self, shop: str = "S042", till: str = "till-1") -> str:
         async with open_office(self.settings, self.clock) as office:
             return await issue_to_till(office.database, shop, till)
 
+    async def technician_token(self, shop: str = "S042", *, hours: int = 24) -> str:
+        until = rfc3339(self.clock.wall() + timedelta(hours=hours))
+        async with open_office(self.settings, self.clock) as office:
+            return await issue_to_technician(office.database, shop, "ana", until)
+
     async def post_enrolment(self, envelope: bytes) -> Answer:
         media = {"Content-Type": wire.ENVELOPE_MEDIA}
-        return await self.ask("POST", "/v1/enrol", data=envelope, headers=media)
+        return await self.ask("POST", "/.well-known/est/simpleenroll", data=envelope, headers=media)
 
     async def enrolled(
         self, seed: int | None = None, *, shop: str = "S042", name: str = "Nantes Centre"
     ) -> "Enrolled":
         box = LooseBox(seed)
-        answer = await self.post_enrolment(box.enrolment(await self.enrol_token(shop, name)))
+        answer = await self.post_enrolment(box.enrolment(await self.claim_secret(shop, name)))
         assert answer.status == 201, answer.body
-        view = msgspec.json.decode(answer.body, type=wire.EnrolAnswer)
+        view = msgspec.json.decode(answer.body, type=EnrolAnswer)
         key = read_public_pem(view.cloud_keys[0])
         return Enrolled(self, box, view, {spki_fingerprint(key): key})
 
@@ -94,7 +108,7 @@ class World:
 class Enrolled:
     """A box that head office knows."""
 
-    def __init__(self, world: World, box: LooseBox, answer: wire.EnrolAnswer, cloud: Keys) -> None:
+    def __init__(self, world: World, box: LooseBox, answer: EnrolAnswer, cloud: Keys) -> None:
         self.world = world
         self.box = box
         self.answer = answer
@@ -132,7 +146,7 @@ class Enrolled:
 
 @asynccontextmanager
 async def a_world(state: Path, clock: FakeClock) -> AsyncIterator[World]:
-    settings = Settings(state=state, port=0)
+    settings = Settings(state=state, port=0, tls="off")
     async with open_daemon(settings, clock) as port:
         async with open_office(settings, clock) as office:
             token = office.token

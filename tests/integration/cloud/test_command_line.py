@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from appliance.domain import gtin
+from appliance.domain.enrolling import read_claim
 from appliance.domain.gate import BUILT_IN
 from cloud import cli
 from cloud.articles import make_articles, read_articles
@@ -38,12 +39,12 @@ def test_the_head_office_token_stays_the_same_and_is_kept_from_others(
 
 
 def test_tokens_can_be_printed_as_json(state: list[str], capsys: Capture) -> None:
-    assert cli.run(["enrol-token", "--shop", "S042", "--name", "Nantes Centre", "--json", *state]) == 0
+    assert cli.run(["claim", "--shop", "S042", "--name", "Nantes Centre", "--json", *state]) == 0
     assert cli.run(["till-token", "--shop", "S042", "--till", "T1", "--json", *state]) == 0
 
     enrol, till = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (enrol["shop"], enrol["minutes"], till["till"]) == ("S042", 10, "T1")
-    assert enrol["token"] != till["token"]
+    assert (enrol["shop"], till["till"]) == ("S042", "T1")
+    assert read_claim(enrol["claim"]).secret != till["token"]
 
 
 def test_the_first_policy_is_the_built_in_one(state: list[str], capsys: Capture) -> None:
@@ -81,9 +82,10 @@ def test_a_bad_policy_is_refused_and_the_old_one_stays(
     [
         [],
         ["fly"],
-        ["enrol-token"],
-        ["enrol-token", "--shop", ""],
-        ["enrol-token", "--shop", "S042", "--minutes", "0"],
+        ["claim"],
+        ["claim", "--shop", ""],
+        ["claim", "--shop", "S042", "--minutes", "0"],
+        ["claim", "--shop", "S042", "--minutes", "11"],
         ["catalogue", "make", "--articles", "x"],
         ["run", "--port", "x"],
     ],

@@ -50,7 +50,7 @@ async def test_a_probe_that_cannot_be_read_is_refused(box: Enrolled, body: bytes
 async def test_a_heartbeat_is_kept_and_answered_with_what_is_new(box: Enrolled) -> None:
     answer = await box.beat(seq=7)
 
-    assert msgspec.json.decode(answer.body, type=wire.HeartbeatAnswer) == wire.HeartbeatAnswer(30.0, 0, 1)
+    assert msgspec.json.decode(answer.body, type=wire.HeartbeatAnswer) == wire.HeartbeatAnswer(10.0, 0, 1)
     (row,) = (await box.world.read("/v1/fleet")).json()
     assert row["beat"]["seq"] == 7
     assert row["verdict"] == {"grade": "healthy", "reason": "all-well"}

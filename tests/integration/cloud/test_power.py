@@ -27,7 +27,7 @@ BATCH = 20
 async def a_running_cloud(state: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """The daemon as a process of its own, and its address; killed at the latest when the block is left."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, "run", "--state", str(state), "--port", "0",
+        sys.executable, "-c", PROGRAM, "run", "--state", str(state), "--port", "0", "--tls", "off",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:

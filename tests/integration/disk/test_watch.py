@@ -160,8 +160,8 @@ async def test_an_event_that_finds_no_room_is_noticed_at_once_and_not_at_the_nex
         watching = asyncio.create_task(world.watch.run())
         await world.clock.advance(1)
         await world.journal._writer.transaction(lambda c: c.execute("PRAGMA max_page_count=1").fetchone())
+        noise = random.Random(1).randbytes(50_000).hex().encode()  # what repeats is packed to nothing
         with pytest.raises(DiskFull):
-            noise = random.Random(1).randbytes(50_000).hex().encode()  # what repeats is packed to nothing
             await world.journal.append(Draft("noted", b'{"text":"%b"}' % noise))
 
         await until(lambda: world.watch.full)

@@ -8,19 +8,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from appliance.domain import batch
+from appliance.domain import batch, event
 from appliance.domain.dsse import Signer
 from appliance.domain.errors import CloudRefused, CloudUnreachable
 from appliance.domain.event import Sealed
 from appliance.domain.link import PROOF_GAP_S, Cause, LinkState
+from appliance.domain.pace import PROOF_EVENTS
 from appliance.domain.wire import SyncedView
 from appliance.runtime.database import read_only_uri
-from appliance.services.drain import HOLD_S, PROOF_EVENTS, Drain, DrainStopped
+from appliance.services.drain import HOLD_S, Drain, DrainStopped
 from appliance.services.feed import Feed
 from appliance.services.wan import WanWatch
 from appliance.storage.journal import Journal
@@ -295,6 +296,24 @@ async def test_a_batch_that_is_too_large_is_halved_until_it_passes(tmp_path: Pat
         assert world.cloud.calls.count("send_batch") < 20
 
 
+class SlitCloud(NarrowCloud):
+    """Takes less at once than the batch that proves a line."""
+
+    takes = PROOF_EVENTS // 4
+
+
+async def test_the_batch_that_proves_a_line_is_halved_too(tmp_path: Path) -> None:
+    async with a_world(tmp_path, SlitCloud) as world:
+        for number in range(PROOF_EVENTS):
+            await world.journal.append(a_note(number))
+        world.wan.observe(Cause.OK, 0.02)
+        assert world.wan.link.half_open
+        async with draining(world):
+            await world.clock.run_until(lambda: world.journal.backlog() == 0, within_s=60)
+
+        assert world.drain.stopped is None
+
+
 async def test_a_single_group_that_is_too_large_stops_the_drain_loudly(tmp_path: Path) -> None:
     async with a_world(tmp_path, NarrowCloud) as world, draining(world):
         await asyncio.gather(*(world.journal.append(a_note(number)) for number in range(100)))
@@ -328,3 +347,87 @@ async def test_on_a_line_that_dies_under_large_batches_smaller_ones_are_tried(tm
         assert await world.step()
 
         assert FaintCloud.sizes == [301, 150, 75, 37]
+
+
+class CountingCloud(FakeCloud):
+    """Remembers which events each batch brought."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.came: list[tuple[int, int]] = []
+
+    def _ingest(self, packed: bytes, nonce: str) -> bytes:
+        seqs = [event.read(body).link.seq for body in batch.unpack(packed).bodies]
+        assert seqs == list(range(seqs[0], seqs[-1] + 1))
+        self.came.append((seqs[0], seqs[-1]))
+        return super()._ingest(packed, nonce)
+
+
+async def fill(world: World, count: int) -> None:
+    for begin in range(0, count, 100):
+        await asyncio.gather(*(world.journal.append(a_note(begin + number)) for number in range(100)))
+
+
+async def test_a_long_backlog_goes_in_batches_that_grow_each_behind_the_one_before(tmp_path: Path) -> None:
+    async with a_world(tmp_path, CountingCloud) as world:
+        await world.come_online()
+        await fill(world, 4_000)
+        while await world.step():
+            pass
+
+        assert world.stored() == list(range(1, 4_002))
+        came = cast(CountingCloud, world.cloud).came
+        assert all(before[1] + 1 == after[0] for before, after in pairwise(came))
+        sizes = [last - first + 1 for first, last in came]
+        assert len(sizes) == 4  # 500, 1,000, 2,000, the rest; each cut at the end of a commit group
+        assert sizes[0] <= 500 < sizes[1] <= 1_000 < sizes[2] <= 2_000
+
+
+async def test_what_was_packed_ahead_is_not_sent_over_a_failure(tmp_path: Path) -> None:
+    async with a_world(tmp_path, CountingCloud) as world:
+        await world.come_online()
+        await fill(world, 2_000)
+        assert await world.step()
+        world.cloud.lose_answers = 1
+
+        with pytest.raises(CloudUnreachable):
+            await world.step()
+        while await world.step():
+            pass
+
+        came = cast(CountingCloud, world.cloud).came
+        assert came[2][0] == came[1][0]  # from the last receipt again
+        assert came[2][1] < came[1][1]  # and less of it
+        assert world.stored() == list(range(1, 2_002))
+
+
+async def test_what_was_packed_ahead_waits_for_the_proof_of_a_line_that_broke(tmp_path: Path) -> None:
+    async with a_world(tmp_path, CountingCloud) as world:
+        await world.come_online()
+        await fill(world, 2_000)
+        assert await world.step()
+        for _ in range(3):  # probes say so: no batch was on its way
+            await world.clock.advance(5.0)
+            world.wan.observe(Cause.NO_ANSWER, 0.1)
+        world.wan.observe(Cause.OK, 0.02)
+        assert world.wan.link.half_open
+        assert await world.step()
+
+        (_, first), (begin, end) = cast(CountingCloud, world.cloud).came
+        assert begin == first + 1
+        assert end - begin < 120  # one commit group: there is no smaller batch
+
+
+async def test_a_stop_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await world.come_online()
+        await fill(world, 2_000)
+        before = len(asyncio.all_tasks())
+        step = asyncio.ensure_future(world.drain.step())
+        await world.clock.run_until(lambda: "send_batch" in world.cloud.calls)
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+
+        assert len(asyncio.all_tasks()) == before
+        assert world.journal.synced() == {}

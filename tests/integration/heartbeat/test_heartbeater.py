@@ -16,12 +16,12 @@ from appliance.domain.errors import CloudRefused
 from appliance.domain.gate import Policy
 from appliance.domain.health import HostReading, judge
 from appliance.domain.link import Cause
-from appliance.domain.wire import JournalView, Status
+from appliance.domain.wire import JournalView, PairingOrder, Status
 from appliance.gateways.host import MachineHost
 from appliance.runtime.database import open_writer
 from appliance.runtime.migrations import migrate
 from appliance.services.gate import Gate
-from appliance.services.heartbeat import Heartbeater
+from appliance.services.heartbeat import Heartbeater, LanView
 from appliance.services.wan import WanWatch
 from appliance.storage.policies import Policies
 from tests.fakes.clock import FakeClock
@@ -36,6 +36,7 @@ class Box:
     ) -> None:
         self.gate, self.wan, self.cloud, self.clock = gate, wan, cloud, clock
         self.nudges: list[int] = []
+        self.rest_s = 10.0
         self.heartbeater = Heartbeater(
             cloud,
             signer,
@@ -46,6 +47,7 @@ class Box:
             clock,
             random.Random(1),
             nudge_catalogue=self.nudges.append,
+            rest_s=lambda: self.rest_s,
         )
 
     def status(self) -> Status:
@@ -141,7 +143,8 @@ async def test_a_change_of_the_line_is_told_at_once(box: Box) -> None:
     assert [beat.link for beat in box.cloud.heartbeats] == ["degraded", "online"]
 
 
-async def test_heartbeats_come_every_thirty_seconds_or_so(box: Box) -> None:
+async def test_heartbeats_come_as_often_as_the_rhythm_says_or_so(box: Box) -> None:
+    box.rest_s, box.cloud.next_s = 30.0, 10.0
     await box.go_online()
     sent: list[float] = []
     async with box.beating():
@@ -153,8 +156,8 @@ async def test_heartbeats_come_every_thirty_seconds_or_so(box: Box) -> None:
     assert 26.9 <= min(gaps) < max(gaps) <= 33.1
 
 
-@pytest.mark.parametrize(("asked_s", "heard_s"), [(120.0, 120.0), (0.0, 1.0), (1e9, 3_600.0)])
-async def test_head_office_says_when_it_wants_the_next_one(box: Box, asked_s: float, heard_s: float) -> None:
+@pytest.mark.parametrize(("asked_s", "heard_s"), [(120.0, 120.0), (0.0, 10.0), (1e9, 3_600.0)])
+async def test_none_comes_sooner_than_head_office_wants_it(box: Box, asked_s: float, heard_s: float) -> None:
     await box.go_online()
     box.cloud.next_s = asked_s
     async with box.beating():
@@ -213,3 +216,37 @@ def test_the_machine_tells_ratios_and_its_own_memory(tmp_path: Path) -> None:
     assert 0.0 <= reading.disk_free_ratio <= 1.0
     assert 0.0 <= reading.cpu_ratio <= 1.0
     assert 1_000_000 < reading.memory_rss_bytes < 2_000_000_000
+
+
+async def test_it_is_said_when_the_next_one_comes(box: Box) -> None:
+    box.cloud.next_s = 5.0
+    await box.go_online()
+    await box.step()
+    box.rest_s = 120.0
+    await box.step()
+
+    assert [beat.next_s for beat in box.cloud.heartbeats] == [10.0, 120.0]
+
+
+async def test_a_box_that_keeps_its_rhythm_is_never_called_silent(box: Box) -> None:
+    box.rest_s, box.cloud.next_s = 120.0, 10.0
+    await box.go_online()
+    async with box.beating():
+        await box.clock.run_until(lambda: len(box.cloud.heartbeats) == 2)
+
+    assert judge(box.cloud.heartbeats[0], 133.0).reason != "silent"
+
+
+async def test_head_office_hears_where_the_box_is_and_its_order_is_told(box: Box) -> None:
+    order = PairingOrder("o-1", "s" * 22, 600.0)
+    orders: list[PairingOrder] = []
+    box.heartbeater.attach(lambda: LanView(["192.168.1.20"], 8480, 3, "blocked"), orders.append)
+    box.cloud.pairing = order
+    await box.go_online()
+
+    await box.step()
+
+    (beat,) = box.cloud.heartbeats
+    assert (beat.addresses, beat.port, beat.tills_paired) == (["192.168.1.20"], 8480, 3)
+    assert beat.multicast == "blocked"
+    assert orders == [order]

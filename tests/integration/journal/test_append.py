@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from appliance.runtime.database import open_reader
 from appliance.storage import journal as journal_module
 from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft
+from appliance.storage.journal import CHECKPOINT_EVENTS, CHECKPOINT_IDLE_S
+from tests.fakes.clock import FakeClock
 from tests.fakes.journals import BOX, KEYS, a_draft, a_journal, a_note
 from tests.fakes.sales import a_sale, a_sale_id, a_trading_day
 
@@ -218,7 +221,20 @@ async def test_the_wal_stays_small_while_sales_come_in(tmp_path: Path) -> None:
         for number in range(2_000):
             await journal.append(a_note(number))
 
-        assert (tmp_path / "journal.db-wal").stat().st_size < 2 * 1024 * 1024
+        assert (tmp_path / "journal.db-wal").stat().st_size < 16 * 1024 * 1024
+
+
+async def test_a_moment_without_sales_empties_the_wal(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with a_journal(tmp_path, clock) as journal:
+        for number in range(CHECKPOINT_EVENTS):
+            await journal.append(a_note(number))
+        told = asyncio.create_task(journal.checkpointed())
+        await clock.advance(CHECKPOINT_IDLE_S)
+        await told
+
+        with closing(sqlite3.connect(f"file:{tmp_path}/journal.db?immutable=1", uri=True)) as without_wal:
+            assert len(list(tables.events(without_wal, 0))) == CHECKPOINT_EVENTS + 1
 
 
 async def test_growth_is_told_once_per_change(tmp_path: Path) -> None:

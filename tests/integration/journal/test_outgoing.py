@@ -130,3 +130,20 @@ async def test_the_oldest_waiting_event_is_the_first_without_a_receipt(tmp_path:
 
         assert journal.oldest_waiting() == entry.body
         assert journal.backlog() == 2
+
+
+async def test_what_follows_a_batch_that_is_on_its_way_can_be_asked_for(tmp_path: Path) -> None:
+    async with (
+        a_journal(tmp_path) as journal,
+        open_outgoing(read_only_uri(tmp_path / "journal.db")) as outgoing,
+    ):
+        for number in range(9):
+            await journal.append(a_note(number))
+        first = await outgoing.next_batch(6)
+        assert first is not None
+        second = await outgoing.next_batch(6, (), first.end)
+        assert second is not None
+
+        assert (first.last_seq, first.more) == (6, True)
+        assert (second.last_seq, second.more, len(second.bodies)) == (10, False, 4)
+        assert await outgoing.next_batch(6, (), second.end) is None

@@ -1,5 +1,6 @@
 """`storebox verify` finds every way in which a journal can be wrong, and names the first."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -124,3 +125,25 @@ async def test_a_kept_conflict_is_no_fault(tmp_path: Path) -> None:
         await journal.append(draft._replace(kind="sale_conflict", sale_key=key, data=data))
 
     assert verified(tmp_path / "journal.db").fault is None
+
+
+def test_a_file_that_cannot_be_opened_is_told_in_a_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "journal.db"
+    folder.mkdir()
+
+    finding = verified(folder)
+
+    assert finding.fault is not None
+    assert (finding.fault.code, finding.fault.detail) == ("unreadable", f"{folder} is no file")
+
+
+async def test_a_journal_whose_folder_cannot_be_written_to_is_told_what_to_do(tmp_path: Path) -> None:
+    path = await make(tmp_path)
+    # What SQLite must make beside the file is in the way of itself.
+    await asyncio.to_thread(path.with_name("journal.db-wal").mkdir)
+
+    finding = await asyncio.to_thread(verified, path)
+
+    assert finding.fault is not None
+    assert finding.fault.code == "unreadable"
+    assert "Copy it, with its -wal" in finding.fault.detail

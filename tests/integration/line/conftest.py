@@ -244,7 +244,9 @@ async def a_shop(folder: Path, rng: random.Random) -> AsyncIterator[Shop]:
                 journal,
                 Drain(journal, outgoing, gateway, wan, feed, box.cloud, clock, rng),
                 mirror,
-                MirrorKeeper(mirror, gateway, feed, Notes(), clock, rng, folder / "incoming.zst", 600.0),
+                MirrorKeeper(
+                    mirror, gateway, feed, Notes(), clock, rng, folder / "incoming.zst", lambda: 600.0
+                ),
                 Heartbeater(
                     gateway,
                     box.box.signer,
@@ -255,6 +257,7 @@ async def a_shop(folder: Path, rng: random.Random) -> AsyncIterator[Shop]:
                     clock,
                     rng,
                     nudge_catalogue=nudges.append,
+                    rest_s=lambda: 30.0,
                 ),
                 Cloud(session, line.url, total_s=SILENCE_S),
                 nudges,

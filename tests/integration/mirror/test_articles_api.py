@@ -43,7 +43,14 @@ async def client(mirror: Mirror, clock: FakeClock, tmp_path: Path) -> AsyncItera
     app = web.Application(middlewares=[problem_middleware])
     app[MIRROR] = mirror
     app[MIRROR_KEEPER] = MirrorKeeper(
-        mirror, FakeCloud(clock), Feed(), Notes(), clock, random.Random(1), tmp_path / "incoming.zst", 600.0
+        mirror,
+        FakeCloud(clock),
+        Feed(),
+        Notes(),
+        clock,
+        random.Random(1),
+        tmp_path / "incoming.zst",
+        lambda: 600.0,
     )
     app.router.add_get("/v1/articles/{article_id}", articles.get_article)
     app.router.add_get("/v1/articles", articles.find_articles)

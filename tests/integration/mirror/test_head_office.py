@@ -41,7 +41,7 @@ async def test_a_box_follows_what_head_office_publishes(tmp_path: Path) -> None:
             observe=lambda *sample, bulk=False: None,
         ) as cloud:
             keeper = MirrorKeeper(
-                mirror, cloud, Feed(), notes, clock, random.Random(1), tmp_path / "incoming.zst", 600.0
+                mirror, cloud, Feed(), notes, clock, random.Random(1), tmp_path / "in.zst", lambda: 600.0
             )
             await publish(world, 1, 2, 3, price_minor=100)
             await keeper.step()

@@ -79,7 +79,7 @@ async def a_shop(folder: Path, clock: FakeClock | None = None) -> AsyncIterator[
     cloud, feed, notes = HeadOffice(clock), Feed(), Notes()
     async with open_mirror(folder / "mirror.db") as mirror:
         keeper = MirrorKeeper(
-            mirror, cloud, feed, notes, clock, random.Random(1), folder / "incoming.zst", POLL_S
+            mirror, cloud, feed, notes, clock, random.Random(1), folder / "incoming.zst", lambda: POLL_S
         )
         yield Shop(keeper, mirror, cloud, feed, notes, clock)
 

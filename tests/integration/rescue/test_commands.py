@@ -6,6 +6,7 @@ import sqlite3
 import tarfile
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ from tests.integration.cloud.conftest import World, a_world
 
 
 @pytest.fixture
+async def token(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A technician's token, in the environment."""
+    token = await world.technician_token()
+    monkeypatch.setenv("STOREBOX_RESCUE_TOKEN", token)
+    return token
+
+
+@pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with a_world(tmp_path / "cloud", FakeClock()) as world:
         yield world
@@ -44,12 +53,10 @@ async def storebox(*arguments: str | Path) -> int:
 async def a_box(world: World, folder: Path) -> Path:
     """An enrolled box that sold 20 tickets and is stopped; its configuration."""
     config = folder / "storebox.toml"
-    lines = f'state = "{folder}/state"\n[lan]\nhost = "127.0.0.1"\nport = 0\n[mdns]\nenabled = false\n'
+    lines = f'state = "{folder}/state"\n[lan]\nhost = "127.0.0.1"\nport = 0\ntls = "off"\n[mdns]\nenabled = false\n'
     await asyncio.to_thread(folder.mkdir)
     await asyncio.to_thread(config.write_text, lines)
-    url = str(world.session._base_url)
-    token = await world.enrol_token()
-    assert await storebox("enrol", "--config", config, "--cloud", url, "--token", token) == 0
+    assert await storebox("enrol", "--config", config, "--claim", await world.claim()) == 0
     identity = await asyncio.to_thread(Identity, folder / "state")
     sealer = Sealer(identity.box, identity.signer, FakeClock())
     async with open_journal(folder / "state" / "journal.db", sealer) as journal:
@@ -116,7 +123,8 @@ async def test_an_export_that_was_changed_is_named_with_exit_code_1(
     assert "FAULT at 1/8: gap" in capsys.readouterr().out
 
 
-async def test_a_dead_box_s_folder_is_verified_and_rescued_by_its_successor(
+@pytest.mark.usefixtures("token")
+async def test_a_dead_box_s_folder_is_verified_and_rescued_on_its_successor(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dead = await a_box(world, tmp_path / "dead")
@@ -130,6 +138,7 @@ async def test_a_dead_box_s_folder_is_verified_and_rescued_by_its_successor(
     assert len((await world.read("/v1/sales")).lines()) == 20
 
 
+@pytest.mark.usefixtures("token")
 async def test_journals_that_were_set_aside_are_rescued_with_the_folder(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,6 +154,22 @@ async def test_journals_that_were_set_aside_are_rescued_with_the_folder(
     assert out.count("21 recovered, 0 missing") == 1
 
 
+async def test_nobody_rescues_without_a_technician_s_token(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = await a_box(world, tmp_path / "box")
+    state, url = config.parent / "state", str(world.session._base_url)
+    expired = await world.technician_token(hours=1)
+    world.clock.jump_wall(timedelta(hours=2))
+
+    assert await storebox("rescue", state, "--config", config) == 2
+    assert "storebox-cloud technician-token" in capsys.readouterr().err
+    assert await storebox("rescue", state, "--cloud", url, "--work", tmp_path, "--token", expired) == 1
+    assert "the token has expired" in capsys.readouterr().err
+    assert await storebox("rescue", state, "--cloud", url, "--work", tmp_path / "no", "--token", "x") == 2
+
+
+@pytest.mark.usefixtures("token")
 async def test_misuse_is_told_with_exit_code_2(world: World, tmp_path: Path) -> None:
     config = await a_box(world, tmp_path / "box")
 
@@ -188,7 +213,7 @@ async def test_a_till_cannot_say_that_the_journal_was_exported(world: World, tmp
     assert "exported" not in await asyncio.to_thread(kinds, config)
 
 
-async def test_head_office_tells_of_a_dead_box_only_to_its_shop(world: World) -> None:
+async def test_head_office_tells_of_a_dead_box_only_to_technicians_of_its_shop(world: World) -> None:
     dead = await world.enrolled(7)
     stranger = await world.enrolled(9, shop="S001", name="Lille")
     path = f"/v1/rescue/{dead.box.name}"
@@ -196,5 +221,7 @@ async def test_head_office_tells_of_a_dead_box_only_to_its_shop(world: World) ->
     assert (await world.ask("GET", path)).status == 401
     assert (await world.ask("GET", path, await world.till_token())).status == 403
     assert (await world.ask("GET", path, stranger.token)).status == 403
+    assert (await world.ask("GET", path, dead.token)).status == 403
+    assert (await world.ask("GET", path, await world.technician_token("S001"))).status == 403
     assert (await world.read("/v1/rescue/sb-unknown")).status == 404
-    assert (await world.ask("GET", path, dead.token)).json()["shop"] == "S042"
+    assert (await world.ask("GET", path, await world.technician_token())).json()["shop"] == "S042"

@@ -93,13 +93,13 @@ async def a_card(folder: Path) -> AsyncIterator[Card]:
     async with a_world(folder / "cloud", clock) as office, aiohttp.ClientSession() as session:
         config = Config(
             state=folder / "box",
-            lan=Lan("127.0.0.1", 0),
+            lan=Lan("127.0.0.1", 0, tls="off"),
             mdns=Mdns(enabled=False),
             disk=Disk(ballast_mib=1),
         )
         identity, token = await asyncio.to_thread(prepare, config)
         cloud_url = str(office.session._base_url)
-        answer = await enrol(cloud_url, identity.enrolment_request(await office.enrol_token()))
+        answer = await enrol(cloud_url, identity.enrolment_request(await office.claim_secret()))
         await asyncio.to_thread(identity.keep_enrolment, cloud_url, answer)
         assert files_in(config).head.name == "head"
         yield Card(folder, config, clock, office, session, token)

@@ -48,7 +48,9 @@ async def test_a_whole_card_put_back_is_named_at_its_first_exchange_and_a_new_ep
         sold |= await sell(till, 2)
         await shop._pass_until(lambda status: bool(status.issues))
         status = await status_of(shop)
-        assert status.issues == ["rolled-back", "drain-stopped-fork"]
+        # The till, which knows more than the card, and head office both name it: whichever is first.
+        assert status.issues[0] == "rolled-back"
+        assert status.issues[1:] in (["drain-stopped-fork"], ["drain-stopped-rolled-back"])
         assert (status.state, status.journal.epoch) == ("fork", 1)
         sold |= await sell(till, 1)
 
@@ -59,7 +61,7 @@ async def test_a_whole_card_put_back_is_named_at_its_first_exchange_and_a_new_ep
         sold |= await sell(till, 2)
         await everything_booked(shop, till)
         await shop.drained()
-        assert (await status_of(shop)).issues == ["epoch-stranded-1"]
+        assert (await status_of(shop)).issues == []  # what was left of epoch 1 is in head office another way
     booked = await card.booked()
     assert sorted(row.sale_id for row in booked) == sorted(sold)
     assert len(booked) == 12
@@ -154,13 +156,12 @@ async def test_a_carried_sale_gets_one_ack_from_then_on(card: Card) -> None:
     await new_epoch(card.config, card.clock, REASON)
 
     async with card.running() as shop:
-        await shop._pass_until(lambda status: "epoch-stranded-1" in status.issues)
         await shop.drained()
         again = (await shop.sell(sale.encode())).json()
         assert (first["epoch"], again["epoch"]) == (1, 2)
     async with card.running() as shop:
-        await shop._pass_until(lambda status: "epoch-stranded-1" in status.issues)
         await shop.drained()
+        assert (await status_of(shop)).issues == []
         assert (await shop.sell(sale.encode())).json() == again
     assert [(row.sale_id, row.copies) for row in await card.booked()] == [(sale.sale_id, 0)]
 

@@ -17,7 +17,7 @@ from appliance.storage import journal_tables as tables
 from appliance.storage.headfile import HeadFile
 from appliance.storage.journal import Journal
 from appliance.storage.set_aside import mark_damaged, numbers_aside, open_or_set_aside
-from tests.fakes.journals import SIGNER, a_draft, a_journal, a_note, a_sealer
+from tests.fakes.journals import SIGNER, a_draft, a_journal, a_note, a_sealer, change_event
 from tests.fakes.sales import a_sale, a_sale_json
 from tests.integration.rollback.conftest import Card, status_of
 
@@ -66,8 +66,9 @@ async def test_a_journal_that_fails_its_proof_goes_aside_and_the_epoch_comes_fro
         await journal.open_epoch(7, {"reason": "a test"})
         for number in range(5):
             await journal.append(a_note(number))
-    content = (tmp_path / "journal.db").read_bytes()
-    (tmp_path / "journal.db").write_bytes(content.replace(b'"number":3', b'"number":9'))
+    await asyncio.to_thread(
+        change_event, tmp_path / "journal.db", tables.place_of(7, 5), b'"number":3', b'"number":9'
+    )
 
     async with open_or_set_aside(tmp_path / "journal.db", a_sealer(), no_head(tmp_path)) as journal:
         assert journal.end.epoch == 8

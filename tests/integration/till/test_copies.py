@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.domain.errors import ConfigError, InvalidSale
+from appliance.domain.event import GENESIS, Position
 from appliance.domain.sale import Sale, parse_sale
 from appliance.domain.wire import Ack
 from tests.fakes.sales import a_sale
@@ -94,3 +95,23 @@ async def test_the_file_of_another_till_is_not_touched(tmp_path: Path) -> None:
             pass
 
     assert read_counts(tmp_path / "copies.db") == {"pending": 1}
+
+
+async def test_the_last_head_of_each_box_outlives_the_copy_that_it_came_with(tmp_path: Path) -> None:
+    box, other = FakeBox(), FakeBox(seed=2)
+    async with open_copies(tmp_path / "copies.db", "till-1") as copies:
+        assert await copies.witness(box.id) is None
+        copy = await keep(copies)
+        first = await accept(copies, box, copy)
+        last = await accept(copies, box, await keep(copies))
+        box.end = Position(1, 0, GENESIS)  # the box lost its end, and gets a sale again at an earlier place
+        await copies.lost(copy.sale_id)
+        await accept(copies, box, copy)
+        foreign = await accept(copies, other, await keep(copies))
+
+        assert await copies.witness(box.id) == bytes(last.head) != bytes(first.head)
+        assert await copies.witness(other.id) == bytes(foreign.head)
+
+        box.end = Position(2, 0, GENESIS)  # a later epoch counts more, whatever its seq
+        anew = await accept(copies, box, await keep(copies))
+        assert await copies.witness(box.id) == bytes(anew.head)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from appliance.domain.errors import InvalidSale, NotReady, StorageFault
+from appliance.domain.errors import DiskFull, InvalidSale, NotFound, NotReady, StorageFault, StoreboxError
+from appliance.domain.event import GENESIS, Position
 from appliance.domain.flags import flags
 from appliance.domain.sale import parse_sale
 from appliance.domain.wire import SyncedView
@@ -25,6 +26,7 @@ from till.report import (
     ModeChanged,
     Proposal,
     RefusedLine,
+    RolledBack,
     Sold,
     Synced,
     Untrusted,
@@ -391,6 +393,45 @@ async def test_a_box_that_lost_its_tail_gets_the_sale_again(tmp_path: Path) -> N
     assert (lost.epoch, lost.seq) == (1, 1)
     assert (copy.state, copy.epoch, copy.seq) == ("synced", 2, 1)
     assert box.posted[0] == box.posted[1]
+
+
+async def test_a_box_that_lost_its_end_is_shown_what_it_signed_before_it_gets_anything_again(
+    tmp_path: Path,
+) -> None:
+    box, told, clock = FakeBox(), Told(), FakeClock()
+    async with box.serving() as port, a_till(tmp_path, told, clock, box=box) as till:
+        sold = [await till.selling.sell(a_basket()) for _ in range(3)]
+    end, box.end = box.end, Position(1, 1, GENESIS)
+    for line in sold[1:]:
+        assert isinstance(line, Sold)
+        del box.acks[line.sale_id], box.sales[line.sale_id]
+
+    async with box.serving(port), a_till(tmp_path, told, clock, box=box):
+        lost = await told.wait(RolledBack)
+        posted = len(box.posted)
+        await told.wait(Delivered, 2)
+
+    assert (lost.epoch, lost.seq) == (1, 1)
+    assert [head.position for head in box.shown] == [end]
+    assert posted >= 3
+
+
+@pytest.mark.parametrize("failing", [NotFound("an older box"), DiskFull(retry_after_s=1)])
+async def test_a_box_that_does_not_take_the_witness_gets_its_sales_all_the_same(
+    tmp_path: Path, failing: StoreboxError
+) -> None:
+    box, told, clock = FakeBox(), Told(), FakeClock()
+    async with box.serving() as port, a_till(tmp_path, told, clock, box=box) as till:
+        await till.selling.sell(a_basket())
+    box.refusing_witness = failing
+    box.end = Position(1, 0, GENESIS)
+    box.acks.clear()
+    box.sales.clear()
+
+    async with box.serving(port), a_till(tmp_path, told, clock, box=box):
+        await told.wait(Delivered)
+
+    assert not told.of(RolledBack)
 
 
 async def test_a_ticket_that_was_handed_out_is_never_withdrawn_when_a_box_lost_it(tmp_path: Path) -> None:

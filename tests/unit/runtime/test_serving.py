@@ -4,13 +4,20 @@ import asyncio
 import gzip
 import logging
 import socket
+from http import HTTPStatus
 
 import aiohttp
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from appliance.domain.errors import ConfigError
+from appliance.runtime.problem import answer_to
 from appliance.runtime.serving import listening
+from appliance.runtime.shortway import Asked, ShortWay, answer
+from appliance.runtime.tls import client_context, server_context
+from tests.fakes.authority import FakeAuthority
 
 HOST = "127.0.0.1"
 
@@ -52,6 +59,36 @@ async def test_a_compressed_body_arrives_as_it_was_sent() -> None:
     packed = gzip.compress(b"hello")
     async with listening(an_app(), HOST, 0) as port:
         assert await post(port, packed, **{"Content-Encoding": "gzip"}) == packed
+
+
+async def test_a_short_way_over_tls_knows_the_clients_certificate_and_address() -> None:
+    authority, seen = FakeAuthority(), []
+
+    async def serve(asked: Asked) -> bytes:
+        seen.append((asked.certificate, asked.remote))
+        return answer(HTTPStatus.CREATED, b"{}", "/v1/things")
+
+    def told(error: Exception) -> web.Response:
+        return answer_to(error, "POST", "/v1/things")
+
+    mine, chain = authority.identity("till-1")
+    context = server_context(
+        authority.identity("box.local"), clients=authority.root_pem.decode(), minimum="1.3"
+    )
+    way = ShortWay("/v1/things", 100, serve, told)
+    shown = x509.load_pem_x509_certificate(chain).fingerprint(SHA256()).hex()
+    async with listening(an_app(), HOST, 0, way, context=context) as port:
+        for identity in ((mine, chain), None):
+            client = client_context(
+                authority=authority.root_pem.decode(), judge=lambda _: None, identity=identity
+            )
+            async with aiohttp.ClientSession() as session:
+                for path, status in (("/v1/things", 201), ("/", 200)):  # the second one steps aside
+                    url = f"https://{HOST}:{port}{path}"
+                    async with session.post(url, json={}, ssl=client) as response:
+                        assert response.status == status
+
+    assert seen == [(shown, HOST), (None, HOST)]
 
 
 async def test_a_port_that_is_taken_is_named() -> None:

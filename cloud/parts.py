@@ -1,0 +1,39 @@
+"""What the handlers of head office call."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from appliance.domain.dsse import Signer
+from appliance.runtime.clock import Clock
+from cloud.auth import Door
+from cloud.catalogue import Shelf
+from cloud.database import Database
+from cloud.enrolment import Enrolment
+from cloud.fleet import FleetDesk
+from cloud.ingest import Ingest
+from cloud.operations import OperationDesk
+from cloud.policy import PolicyDesk
+from cloud.rescue import RescueDesk
+from cloud.selling import SaleDesk
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the handlers call; built once in wiring.py."""
+
+    database: Database
+    signer: Signer
+    clock: Clock
+    door: Door
+    ingest: Ingest
+    rescue: RescueDesk
+    enrolment: Enrolment
+    shelf: Shelf
+    policy: PolicyDesk
+    selling: SaleDesk
+    operations: OperationDesk
+    fleet: FleetDesk
+
+
+PARTS = web.AppKey("parts", Parts)
