@@ -1,7 +1,7 @@
 """Tills that press: `python -m bench.client` reads a `Job` as JSON, loads a server, and prints an `Outcome` as JSON.
 
-Closed loop: every client sends its next request when the answer to the last is complete. The client is a bare
-protocol, since with two cores whatever it costs is missing to the server.
+Every client has one connection and one request on its way at most. The client is a bare protocol, since with two cores
+whatever it costs is missing to the server.
 """
 
 import asyncio
@@ -84,8 +84,29 @@ def answer_bytes(received: bytes) -> int | None:
     return head_end + len(_HEAD_END) + int(length[1])
 
 
+def payload_bytes(job: Job) -> float:
+    """How long the body of a sale of this load is, on average."""
+    first = [request for stream in _streams(job) for request in itertools.islice(stream, BASKETS)]
+    return sum(len(request.partition(_HEAD_END)[2]) for request in first) / len(first)
+
+
+class Pace:
+    """When a client sends: on average every so many seconds, never twice the same."""
+
+    def __init__(self, every_s: float, rng: random.Random) -> None:
+        self._every_ns = every_s * 1e9
+        self._rng = rng
+        self._due_ns = time.perf_counter_ns() + int(self._every_ns * rng.random())
+
+    def next_ns(self) -> int:
+        """When the next request is due (perf_counter_ns)."""
+        due_ns = self._due_ns
+        self._due_ns += int(self._every_ns * self._rng.uniform(0.5, 1.5))
+        return due_ns
+
+
 class Client(asyncio.Protocol):
-    """One connection that is never without a request."""
+    """One connection; with a pace it sends when that says so, without it is never without a request."""
 
     def __init__(
         self,
@@ -93,7 +114,9 @@ class Client(asyncio.Protocol):
         wanted: bytes,
         told: Callable[[int], None],
         failed: asyncio.Future[None],
+        pace: Pace | None,
     ) -> None:
+        self._pace = pace
         self._requests = requests
         self._wanted = wanted
         self._told = told
@@ -105,10 +128,10 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
-        self._send()
+        self._go_on()
 
     def data_received(self, data: bytes) -> None:
-        """Count a complete answer and send the next request."""
+        """Count a complete answer and go on."""
         received = self._received + data if self._received else data
         whole = answer_bytes(received)
         if whole is None or len(received) < whole:
@@ -119,7 +142,7 @@ class Client(asyncio.Protocol):
             self.connection_lost(Failed(received[:1000].decode(errors="replace")))
             return
         self._told(time.perf_counter_ns() - self._sent_ns)
-        self._send()
+        self._go_on()
 
     def connection_lost(self, error: Exception | None) -> None:
         """A server that hangs up fails the run."""
@@ -131,27 +154,36 @@ class Client(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _send(self) -> None:
-        request = next(self._requests)
-        self._sent_ns = time.perf_counter_ns()
+    def _go_on(self) -> None:
+        if self._pace is None:
+            self._send()
+            return
+        due_ns, now_ns = self._pace.next_ns(), time.perf_counter_ns()
+        if due_ns <= now_ns:
+            self._send(due_ns)
+        else:
+            asyncio.get_running_loop().call_later((due_ns - now_ns) / 1e9, self._send)
+
+    def _send(self, due_ns: int | None = None) -> None:
         assert self._transport is not None  # connected
+        if self._transport.is_closing():
+            return
+        request = next(self._requests)
+        self._sent_ns = due_ns or time.perf_counter_ns()
         self._transport.write(request)
 
 
 async def press(job: Job) -> Outcome:
     """Load the server with all clients at once for the asked time."""
     taken_ns: list[int] = []
-    make = lookup_requests if job.lookups else sale_requests
     wanted = b"HTTP/1.1 200" if job.lookups else b"HTTP/1.1 201"
-    tills = itertools.cycle(job.tills)
     # Made before anybody connects: what it costs must not fall into the time that counts.
-    streams = [
-        make(next(tills), job.articles, random.Random(job.seed * 1_000 + number))
-        for number in range(job.clients)
-    ]
-    first = [itertools.chain([next(stream)], stream) for stream in streams]
+    first = [itertools.chain([next(stream)], stream) for stream in _streams(job)]
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    clients = [Client(stream, wanted, taken_ns.append, failed) for stream in first]
+    clients = [
+        Client(stream, wanted, taken_ns.append, failed, _pace(job, number))
+        for number, stream in enumerate(first)
+    ]
     try:
         for client in clients:
             await asyncio.get_running_loop().create_connection(partial(_same, client), job.host, job.port)
@@ -168,6 +200,19 @@ async def press(job: Job) -> Outcome:
     if not counted:
         raise Failed(f"no answer within {PATIENCE_S} s")
     return outcome(counted, seconds, served=len(taken_ns))
+
+
+def _streams(job: Job) -> list[Iterator[bytes]]:
+    make = lookup_requests if job.lookups else sale_requests
+    tills = itertools.cycle(job.tills)
+    return [
+        make(next(tills), job.articles, random.Random(job.seed * 1_000 + number))
+        for number in range(job.clients)
+    ]
+
+
+def _pace(job: Job, number: int) -> Pace | None:
+    return Pace(job.clients / job.per_s, random.Random(number)) if job.per_s else None
 
 
 async def _unless_failed(failed: asyncio.Future[None], seconds: float) -> None:

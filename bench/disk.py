@@ -1,15 +1,20 @@
-"""The limits of the disk: bare fdatasyncs, and bare SQLite group commits of the journal's own rows."""
+"""The limits of the disk: bare fdatasyncs, and bare SQLite group commits of the journal's own rows.
+
+`python -m bench.disk FILE SECONDS` measures the fdatasyncs in a process of its own, and prints an `Outcome` as JSON.
+"""
 
 import itertools
 import os
 import random
 import sqlite3
+import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from appliance.domain.catalogue import Article
@@ -105,3 +110,12 @@ def timed(job: Callable[[], object], seconds: float) -> Outcome:
         taken_ns.append(now - last)
         last = now
     return outcome(taken_ns, (last - began) / 1e9)
+
+
+def main() -> None:
+    """Fdatasyncs in this process, with whatever its environment does to them."""
+    sys.stdout.buffer.write(msgspec.json.encode(fdatasyncs(Path(sys.argv[1]), float(sys.argv[2]))))
+
+
+if __name__ == "__main__":
+    main()

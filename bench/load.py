@@ -19,7 +19,12 @@ class Till(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What to do. `articles` are what is sold; with `lookups`, their codes are asked for instead."""
+    """What to do. `articles` are what is sold; with `lookups`, their codes are asked for instead.
+
+    With `per_s` the clients send so many requests a second between them, each at moments of its own; a client whose
+    answer is late sends its next at once, and its wait counts from when that was due. Without, each sends its next
+    when the answer to the last is there.
+    """
 
     host: str
     port: int
@@ -28,6 +33,7 @@ class Job(msgspec.Struct, frozen=True):
     tills: list[Till]
     articles: list[Article]
     lookups: bool = False
+    per_s: float = 0.0
     seed: int = 1
 
 
@@ -50,9 +56,10 @@ def load(
     articles: list[Article],
     *,
     lookups: bool = False,
+    per_s: float = 0.0,
 ) -> Outcome:
     """Load a server from a process beside it. Raises Failed when an answer was not the one asked for."""
-    job = Job(*server.address, clients, seconds, tills, articles, lookups)
+    job = Job(*server.address, clients, seconds, tills, articles, lookups, per_s)
     before_s = cpu_s(server.pid)
     done = msgspec.json.decode(call(python("-m", "bench.client"), msgspec.json.encode(job)), type=Outcome)
     return replace(done, cpu_us=1e6 * (cpu_s(server.pid) - before_s) / done.served)

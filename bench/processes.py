@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -45,23 +45,29 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
-def call(command: Sequence[str], given: bytes = b"") -> bytes:
+def call(command: Sequence[str], given: bytes = b"", environment: Mapping[str, str] | None = None) -> bytes:
     """Run a command to its end; what it printed. Raises Failed unless it exits 0."""
-    done = subprocess.run(command, input=given, capture_output=True, check=False)  # noqa: S603  our own programs
+    done = subprocess.run(  # noqa: S603  our own programs
+        command, input=given, capture_output=True, check=False, env=environment
+    )
     if done.returncode != 0:
         raise Failed(f"{' '.join(command)} exited {done.returncode}: {done.stderr.decode()[-2000:]}")
     return done.stdout
 
 
 @contextmanager
-def serving(command: Sequence[str], log: Path) -> Iterator[Server]:
+def serving(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """A server while inside, from its line `ready URL` on; ended with SIGTERM. What it logs goes to the file.
 
     Raises Failed when it ends before it is ready, or does not end well.
     """
     with log.open("ab") as errors:
         started_s = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603  our own programs
+        process = subprocess.Popen(  # noqa: S603  our own programs
+            command, stdout=subprocess.PIPE, stderr=errors, env=environment
+        )
         try:
             assert process.stdout is not None
             url = _ready(process.stdout, command, log)

@@ -19,13 +19,17 @@ _RAND_B = (1 << 62) - 1
 
 
 def fresh_ids(rng: random.Random) -> Iterator[str]:
-    """UUIDv7s (RFC 9562 section 5.7) that grow, and that no earlier run has had: they begin at this moment."""
-    at = time.time_ns() // 1_000_000 << 12
+    """UUIDv7s (RFC 9562 section 5.7) of the moment they are asked for, as tills make them; they grow."""
+    last = 0
     while True:
         # The 12 bits behind the milliseconds count on: many sales in one millisecond stay in order.
-        at += 1
+        last = max(last + 1, time.time_ns() // 1_000_000 << 12)
         value = (
-            (at >> 12) << 80 | 0x7 << 76 | (at & 0xFFF) << 64 | 0b10 << 62 | (rng.getrandbits(62) & _RAND_B)
+            (last >> 12) << 80
+            | 0x7 << 76
+            | (last & 0xFFF) << 64
+            | 0b10 << 62
+            | (rng.getrandbits(62) & _RAND_B)
         )
         yield str(uuid.UUID(int=value))
 

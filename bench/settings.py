@@ -16,10 +16,12 @@ class Settings:
     seconds: float = 1.0  # of one half of a round
     articles: int = 100_000
     backlog: int = 20_000
+    waiting: int = 1_000_000  # events, where memory is measured beside a backlog
+    idle_s: float = 30.0
     quick: bool = False
 
 
-QUICK = Settings(rounds=1, seconds=0.05, articles=1_000, backlog=1_000, quick=True)
+QUICK = Settings(rounds=1, seconds=0.05, articles=1_000, backlog=1_000, waiting=2_000, idle_s=0.5, quick=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import itertools
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from appliance.gateways.identity import Identity
 from appliance.gateways.tills import TillBook
 from appliance.runtime.clock import SystemClock
 from appliance.storage.commit import Draft, Sealer
-from appliance.storage.journal import open_journal
+from appliance.storage.journal import GROUP_EVENTS_MAX, open_journal
 from appliance.wiring import files_in
 from bench.load import Till
 from bench.processes import Failed, Server, call, peak_mb, program, serving
@@ -37,8 +37,6 @@ TILLS = 64
 SEED = 1
 # What a daemon finds in its journal when it starts.
 SALES_OF_A_DAY = 1_000
-# The groups in which a backlog is written: what a busy box commits at once.
-GROUP = 64
 # Nothing answers here: the line is absent, at once and without a packet.
 NO_CLOUD = "http://127.0.0.1:1"
 MIRRORED_S = 120.0
@@ -64,7 +62,7 @@ class Box:
     def configure(self, cloud: str) -> None:
         """Write the configuration: any free port, loopback, and this cloud."""
         self.config_file.write_text(
-            f'state = "{self.folder / "state"}"\n[lan]\nhost = "127.0.0.1"\nport = 0\n'
+            f'state = "{self.folder / "state"}"\n[lan]\nhost = "127.0.0.1"\nport = 0\ntls = "off"\n'
             f'[mdns]\ninterfaces = ["127.0.0.1"]\n[disk]\nballast_mib = 1\n[cloud]\nurl = "{cloud}"\n'
         )
 
@@ -74,14 +72,18 @@ class Box:
         return [program("storebox"), "run", "--config", str(self.config_file)]
 
     @contextmanager
-    def running(self) -> Iterator[Server]:
+    def running(self, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
         """The daemon, running while inside."""
-        with serving(self.command, self.folder / "log") as server:
+        with serving(self.command, self.folder / "log", environment) as server:
             yield server
 
     def fill(self, sales: Iterator[Sale], count: int) -> None:
         """Put sales into the journal as the daemon would, with nobody to send them to."""
-        asyncio.run(_append(self.config, [next(sales) for _ in range(count)]))
+        self.append(draft_of(sale) for sale in itertools.islice(sales, count))
+
+    def append(self, drafts: Iterable[Draft]) -> None:
+        """Put drafts into the journal, in groups as large as it commits."""
+        asyncio.run(_append(self.config, iter(drafts)))
 
 
 class Shop:
@@ -97,10 +99,17 @@ class Shop:
 
     @contextmanager
     def cloud(self) -> Iterator[Server]:
-        """Head office, running while inside."""
-        command = [program("storebox-cloud"), "run", "--state", str(self._folder / "cloud"), "--port", "0"]
-        with serving(command, self._folder / "cloud.log") as server:
-            yield server
+        """A head office, running while inside, that has heard nothing of the box but its enrolment.
+
+        Each box needs one of its own: to one head office, two copies of a box are a clone.
+        """
+        state = self._folder / f"cloud-{next(self._copies)}"
+        shutil.copytree(self._folder / "cloud", state)
+        try:
+            with _head_office(state) as server:
+                yield server
+        finally:
+            shutil.rmtree(state)
 
     @contextmanager
     def box(self, cloud: str = NO_CLOUD) -> Iterator[Box]:
@@ -132,14 +141,13 @@ def open_shop(folder: Path, articles: list[Article]) -> Iterator[Shop]:
     catalogue.write_bytes(b"".join(canonical(article) + b"\n" for article in articles))
     state = ["--state", str(folder / "cloud")]
     call([program("storebox-cloud"), "catalogue", "import", *state, str(catalogue)])
-    token = call([program("storebox-cloud"), "enrol-token", *state, "--shop", "S001"]).decode().strip()
     box = Box(folder / "box")
     box.folder.mkdir()
     shop = Shop(folder, articles, [])
-    with shop.cloud() as cloud:
+    with _head_office(folder / "cloud") as cloud:
         box.configure(cloud.url)
-        enrol = [program("storebox"), "enrol", "--config", str(box.config_file)]
-        call([*enrol, "--cloud", cloud.url, "--token", token])
+        claim = call([program("storebox-cloud"), "claim", *state, "--shop", "S001"]).decode().strip()
+        call([program("storebox"), "enrol", "--config", str(box.config_file), "--claim", claim])
         shop.tills.extend(_pair(box.config))
         with box.running() as server:
             _wait_until_mirrored(server, shop.tills[0], len(articles))
@@ -148,14 +156,39 @@ def open_shop(folder: Path, articles: list[Article]) -> Iterator[Shop]:
     yield shop
 
 
+@contextmanager
+def _head_office(state: Path) -> Iterator[Server]:
+    command = [program("storebox-cloud"), "run", "--state", str(state), "--port", "0", "--tls", "off"]
+    with serving(command, state.with_suffix(".log")) as server:
+        yield server
+
+
 def status(server: Server, till: Till) -> Status:
     """What the box says of itself."""
+    return msgspec.json.decode(get(server, till, "/v1/status"), type=Status)
+
+
+def get(server: Server, till: Till, path: str) -> bytes:
+    """The body of an answer, over a connection of its own. Raises Failed unless it is 200."""
     connection = http.client.HTTPConnection(*server.address, timeout=10)
     try:
-        connection.request("GET", "/v1/status", headers={"Authorization": f"Bearer {till.token}"})
-        return msgspec.json.decode(connection.getresponse().read(), type=Status)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {till.token}"})
+        answer = connection.getresponse()
+        body = answer.read()
     finally:
         connection.close()
+    if answer.status != 200:
+        raise Failed(f"GET {path} was answered {answer.status}: {body[:500]!r}")
+    return body
+
+
+def until(condition: Callable[[], bool], what: str, patience_s: float) -> None:
+    """Wait until it is so. Raises Failed when it does not come about."""
+    end_s = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > end_s:
+            raise Failed(f"not within {patience_s:g} s: {what}")
+        time.sleep(LOOK_S)
 
 
 def _pair(config: Config) -> list[Till]:
@@ -165,19 +198,15 @@ def _pair(config: Config) -> list[Till]:
 
 
 def _wait_until_mirrored(server: Server, till: Till, articles: int) -> None:
-    until_s = time.monotonic() + MIRRORED_S
-    while status(server, till).articles < articles:
-        if time.monotonic() > until_s:
-            raise Failed(f"the box has not mirrored {articles} articles within {MIRRORED_S} s")
-        time.sleep(LOOK_S)
+    until(lambda: status(server, till).articles >= articles, f"{articles} articles mirrored", MIRRORED_S)
 
 
-async def _append(config: Config, sales: list[Sale]) -> None:
+async def _append(config: Config, drafts: Iterator[Draft]) -> None:
     identity = Identity(config.state)
     sealer = Sealer(identity.box, identity.signer, SystemClock())
     async with open_journal(files_in(config).journal, sealer) as journal:
-        for group in range(0, len(sales), GROUP):
-            await asyncio.gather(*(journal.append(draft_of(sale)) for sale in sales[group : group + GROUP]))
+        while group := list(itertools.islice(drafts, GROUP_EVENTS_MAX)):
+            await asyncio.gather(*(journal.append(draft) for draft in group))
 
 
 def draft_of(sale: Sale) -> Draft:

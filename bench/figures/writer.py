@@ -27,6 +27,7 @@ from appliance.runtime.clock import SystemClock, rfc3339
 from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft, Sealer
 from appliance.storage.journal import CHECKPOINT_EVENTS, CHECKPOINT_EVENTS_MAX, GROUP_EVENTS_MAX, open_journal
+from appliance.storage.packing import Packer
 from bench.load import Outcome, outcome, series
 from bench.report import Row, against, row
 from bench.rounds import alternate
@@ -52,6 +53,7 @@ class AiosqliteJournal:
         self._waiting: deque[tuple[Draft, asyncio.Future[None]]] = deque()
         self._wake = asyncio.Event()
         self._unchecked = 0
+        self._packer = Packer()
 
     async def append(self, draft: Draft) -> None:
         """On disk when this returns."""
@@ -84,21 +86,21 @@ class AiosqliteJournal:
         known = await connection.execute_fetchall(query, keys)
         assert not known
         at, reading = rfc3339(sealer.clock.wall()), sealer.clock.reading()
-        events, sales = [], []
+        places, bodies, sales = [], [], []
         for draft in drafts:
             data = msgspec.Raw(draft.data)
             sealed = seal(
                 self._end, box=BOX, kind=draft.kind, till=draft.till, at=at, clock=reading, data=data
             )
             self._end = Position(1, self._end.seq + 1, sealed.hash)
-            events.append((tables.place_of(1, self._end.seq), sealed.body))
-            sales.append((draft.sale_key, events[-1][0]))
+            places.append(tables.place_of(1, self._end.seq))
+            bodies.append(sealed.body)
+            sales.append((draft.sale_key, places[-1]))
+        events = zip(places, self._packer.pack(bodies), strict=True)
         envelope = sign(sealer.signer, HEAD_TYPE, Head(BOX, 1, self._end.seq, self._end.head.hex()))
         await connection.executemany("INSERT INTO event (place, body) VALUES (?, ?)", events)
         await connection.executemany("INSERT INTO sale (sale_id, place) VALUES (?, ?)", sales)
-        await connection.execute(
-            "INSERT INTO head (place, envelope) VALUES (?, ?)", (events[-1][0], envelope)
-        )
+        await connection.execute("INSERT INTO head (place, envelope) VALUES (?, ?)", (places[-1], envelope))
         await connection.execute("COMMIT")
         self._unchecked += len(drafts)
 

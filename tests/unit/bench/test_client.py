@@ -12,7 +12,7 @@ from appliance.domain.flags import flags
 from appliance.domain.sale import parse_sale
 from appliance.runtime.serving import listening
 from bench.bare import make_app
-from bench.client import answer_bytes, lookup_requests, press, sale_requests
+from bench.client import answer_bytes, lookup_requests, payload_bytes, press, sale_requests
 from bench.load import Job, Till
 from bench.processes import Failed
 from cloud.articles import make_articles
@@ -68,6 +68,42 @@ async def test_the_load_counts_what_a_server_answers(lookups: bool) -> None:
 
     assert 0 < done.answers <= done.served
     assert 0 < done.p50_ms <= done.p99_ms
+
+
+async def test_a_paced_load_sends_when_its_time_has_come_and_not_when_it_could() -> None:
+    async with listening(make_app(), "127.0.0.1", 0) as port:
+        done = await press(Job("127.0.0.1", port, 4, 0.5, [TILL], ARTICLES, per_s=100))
+
+    # 0.6 s with the warm-up; a client without a pace sends thousands.
+    assert 20 <= done.served <= 100
+
+
+async def test_a_wait_counts_from_when_the_request_was_due() -> None:
+    first, asked = asyncio.Event(), 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal asked
+        await request.read()
+        asked += 1
+        if asked == 3:
+            asyncio.get_running_loop().call_later(0.5, first.set)
+            await first.wait()
+        return web.Response(status=201)
+
+    app = web.Application()
+    app.router.add_post("/v1/sales", answer)
+    async with listening(app, "127.0.0.1", 0) as port:
+        done = await press(Job("127.0.0.1", port, 1, 0.6, [TILL], ARTICLES, per_s=100))
+
+    # One answer took 0.5 s of 0.7. What was due meanwhile waited too, though the server answered each at once.
+    assert done.p50_ms > 20
+
+
+def test_the_payload_is_the_body_of_a_sale() -> None:
+    job = Job("", 0, 1, 0, [TILL], ARTICLES)
+    one = next(sale_requests(TILL, ARTICLES, random.Random(1_000))).partition(b"\r\n\r\n")[2]
+
+    assert abs(payload_bytes(job) - len(one)) < 50
 
 
 async def test_an_answer_that_comes_in_pieces_is_one_answer() -> None:
