@@ -23,7 +23,7 @@ from appliance.runtime.clock import SystemClock
 from appliance.runtime.files import sole_owner, write_whole
 from appliance.runtime.logs import log_to_stderr
 from appliance.runtime.notify import notify
-from appliance.runtime.process import run_daemon
+from appliance.runtime.process import run_daemon, settle
 from appliance.wiring import files_in, new_epoch, open_box
 
 FINE, FAILED, MISUSE = 0, 1, 2
@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     async def serve(stop: asyncio.Event) -> None:
         async with open_box(config, SystemClock(), random.Random()) as url:
             write_whole(files_in(config).url, url.encode(), mode=0o644)
+            settle()
             print(f"ready {url}", flush=True)
             notify("READY=1")
             await stop.wait()
