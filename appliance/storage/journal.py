@@ -44,9 +44,10 @@ RETRY_AFTER_S = 1
 # Events between checkpoints: about 200 WAL pages when they come singly; a flipped bit in the WAL costs its tail.
 CHECKPOINT_EVENTS = 64
 # A checkpoint costs two fsyncs during which no sale is acked: it waits for a moment in which none comes, but not
-# beyond so many events (some 12 MB of WAL when they come singly).
+# beyond so many groups or events. A group takes three pages of the WAL at least: some 12 MB at most.
 CHECKPOINT_IDLE_S = 0.05
-CHECKPOINT_EVENTS_MAX = 1_024
+CHECKPOINT_GROUPS_MAX = 1_024
+CHECKPOINT_EVENTS_MAX = 4_096
 
 
 class Journal:
@@ -68,7 +69,7 @@ class Journal:
         # Old epochs that the cloud does not follow to their end: what is left of them is not waited for.
         self.stranded: set[int] = set()
         self._open = True
-        self._unchecked = 0
+        self._unchecked = self._unchecked_groups = 0
 
     @property
     def end(self) -> Position:
@@ -192,7 +193,7 @@ class Journal:
             await self._next_moment()
             while self._waiting:
                 await self._commit_group(self._take_group())
-                if self._unchecked >= CHECKPOINT_EVENTS_MAX:
+                if self._unchecked >= CHECKPOINT_EVENTS_MAX or self._unchecked_groups >= CHECKPOINT_GROUPS_MAX:
                     await self._checkpoint()
 
     async def _next_moment(self) -> None:
@@ -233,6 +234,7 @@ class Journal:
                     future.set_exception(error)
             return
         self._unchecked += end.seq - self._end.seq
+        self._unchecked_groups += 1
         self._end = end
         self._grew.set()
         for (_, future), entry in zip(group, entries, strict=True):
@@ -246,7 +248,7 @@ class Journal:
     async def _checkpoint(self) -> None:
         try:
             if await self._writer.checkpoint("PASSIVE"):
-                self._unchecked = 0
+                self._unchecked = self._unchecked_groups = 0
                 self._checkpointed.set()
         except Exception:
             # The commit itself was durable; the writer refuses further work if its file failed.
