@@ -1,7 +1,8 @@
 """Bytes that reach the block device for one sale, beside the sale's own: what wears a card out.
 
-The payload is the body of the POST, as the till sends it. Counted is all that the kernel writes to the device from the
-first sale until the daemon has ended and everything is flushed: SQLite's files with the last checkpoint, the head file,
+The payload is the body of the POST, as the till sends it. A first load is not counted: the WAL grows to its size once
+in a daemon's life, and a file that grows costs the file system more. Counted is then all that the kernel writes to the
+device until the daemon has ended and everything is flushed: SQLite's files with the last checkpoint, the head file,
 the file system's own journal and metadata; and what others write to the same device meanwhile, which stands in a row
 of its own, measured while nobody sells. Where others are busy, look at what the daemon itself handed to the kernel
 while it sold (proc(5), `write_bytes`: pages, without the file system's own, and before the last checkpoint).
@@ -52,8 +53,10 @@ def measure(bench: Bench) -> Iterator[Row]:
 def _bytes_per_sale(bench: Bench, device: Device, box: Box, clients: int) -> tuple[float, float]:
     articles = bench.shop.articles[:ARTICLES]
     with box.running() as server:
+        press = partial(load, server, clients, bench.settings.seconds, bench.shop.tills, articles)
+        press()
         before, handed = device.written_bytes(), _handed_bytes(server.pid)
-        done = load(server, clients, bench.settings.seconds, bench.shop.tills, articles)
+        done = press()
         handed = _handed_bytes(server.pid) - handed
     return (device.written_bytes() - before) / done.served, handed / done.served
 
