@@ -2,7 +2,8 @@
 
 A dictionary that journals were written with never changes; this makes the next one, under the next number
 (appliance/storage/packing.py). It learns from events of every kind in docs/EVENTS.md, most of them sales: with and
-without names, codes, adjustments and customers, of tills, boxes and catalogues that are all different.
+without names, codes, adjustments and customers, of tills, boxes and catalogues that are all different; and from the
+signed heads over them.
 """
 
 import itertools
@@ -14,11 +15,14 @@ from pathlib import Path
 
 import msgspec
 import zstandard
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from appliance.domain.canonical import canonical
+from appliance.domain.dsse import Signer
 from appliance.domain.event import GENESIS, ClockReading, Position, seal
 from appliance.domain.sale import Adjustment, Line, Sale
+from appliance.domain.statements import HEAD_TYPE, Head, sign
 from appliance.runtime.clock import rfc3339
 from appliance.storage.commit import sale_data
 from bench.sales import OPENING, make_sales
@@ -62,6 +66,7 @@ def events() -> Iterator[bytes]:
         box = f"sb-{rng.getrandbits(80):020x}"
         end = Position(rng.randint(1, 3), rng.randint(1, 10**6), GENESIS)
         mono_ns = rng.randint(10**12, 10**16)
+        signer = Signer(Ed25519PrivateKey.from_private_bytes(rng.randbytes(32)))
         boot = f"{rng.getrandbits(128):032x}"
         articles = list(make_articles(200, number, rng))
         till = rng.choice(["T1", "till-2", "caisse-3", "0042"])
@@ -74,6 +79,7 @@ def events() -> Iterator[bytes]:
             )
             end = Position(end.epoch, end.seq + 1, sealed.hash)
             yield sealed.body
+            yield sign(signer, HEAD_TYPE, Head(box, end.epoch, end.seq, end.head.hex()))
 
 
 def _other(rng: random.Random) -> tuple[str, bytes]:

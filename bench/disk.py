@@ -28,8 +28,8 @@ from bench.sales import OPENING, fresh_ids, make_sales
 BLOCK_BYTES = 4096
 # Written round and round: a file that grows would also pay for its own metadata.
 BLOCKS = 256
-# As long as the envelope of a signed head.
-HEAD = b"h" * 420
+# As long as the envelope of a signed head, packed.
+HEAD = random.Random(1).randbytes(190)
 BODIES = 256
 
 
@@ -73,7 +73,7 @@ def group_commits(file: Path, bodies: Sequence[bytes], rows: int, seconds: float
             connection.execute("BEGIN IMMEDIATE")
             tables.insert_events(connection, events, packer)
             tables.insert_sales(connection, sales)
-            tables.insert_head(connection, places[-1], HEAD)
+            tables.insert_head(connection, places[-1], HEAD, packer)
             connection.execute("COMMIT")
 
         done = timed(commit, seconds)

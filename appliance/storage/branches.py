@@ -48,11 +48,12 @@ class Branch:
 
     def heads(self) -> Generator[tuple[int, bytes], None, None]:
         """Every signed head as (place, envelope), in order."""
-        yield from self._connection.execute(
+        for place, envelope in self._connection.execute(
             "SELECT head.place, envelope FROM head JOIN event USING (box, place, hash)"
             " WHERE head.box = ? AND branch = ? ORDER BY head.place",
             self._of,
-        )
+        ):
+            yield place, unpack(envelope)
 
     def events(self) -> Generator[tables.Row, None, None]:
         """Every event, in order of the chain."""
@@ -97,7 +98,9 @@ def _event(row: Rows) -> chain.Sealed | None:
 def _head(row: Rows) -> Head | None:
     """The head in an envelope, believed by nobody yet."""
     try:
-        payload = base64.b64decode(msgspec.json.decode(row.blob, type=Envelope).payload, validate=True)
+        payload = base64.b64decode(
+            msgspec.json.decode(unpack(row.blob), type=Envelope).payload, validate=True
+        )
         head = msgspec.json.decode(payload, type=Head)
         return head if tables.place_of(head.epoch, head.seq) == row.key and head.position.head else None
     except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):

@@ -110,7 +110,7 @@ def commit_group(
     tables.insert_events(connection, [(_place(entry), entry.body) for entry in fresh], packer)
     tables.forget_sales(connection, [d.sale_key for d in drafts if d.carried and d.sale_key is not None])
     tables.insert_sales(connection, [(key, _place(entry)) for key, entry in fresh_sales.items()])
-    tables.insert_head(connection, tables.place_of(end.epoch, end.seq), envelope)
+    tables.insert_head(connection, tables.place_of(end.epoch, end.seq), envelope, packer)
     return [r if isinstance(r, SaleConflict) or r.head else r._replace(head=envelope) for r in results], end
 
 

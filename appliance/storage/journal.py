@@ -193,7 +193,10 @@ class Journal:
             await self._next_moment()
             while self._waiting:
                 await self._commit_group(self._take_group())
-                if self._unchecked >= CHECKPOINT_EVENTS_MAX or self._unchecked_groups >= CHECKPOINT_GROUPS_MAX:
+                if (
+                    self._unchecked >= CHECKPOINT_EVENTS_MAX
+                    or self._unchecked_groups >= CHECKPOINT_GROUPS_MAX
+                ):
                     await self._checkpoint()
 
     async def _next_moment(self) -> None:

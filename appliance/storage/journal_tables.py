@@ -1,7 +1,7 @@
 """The journal's SQL: functions over a connection. Which connection may call what is `journal.py`'s business.
 
-Event bodies are packed at rest (packing.py); in and out of here they are the bytes that the chain proves. They are
-cast, since a rotten page may call them text that no decoder takes.
+Events and signed heads are packed at rest (packing.py); in and out of here they are the bytes that prove. They
+are cast, since a rotten page may call them text that no decoder takes.
 What yields rows holds a statement open: close it (contextlib.closing) before its connection.
 """
 
@@ -62,9 +62,10 @@ def forget_sales(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
     connection.executemany("DELETE FROM sale WHERE sale_id = ?", [(key,) for key in keys])
 
 
-def insert_head(connection: sqlite3.Connection, place: int, envelope: bytes) -> None:
+def insert_head(connection: sqlite3.Connection, place: int, envelope: bytes, packer: Packer) -> None:
     """Add the signed head of the group that ends at `place`."""
-    connection.execute("INSERT INTO head (place, envelope) VALUES (?, ?)", (place, envelope))
+    (stored,) = packer.pack([envelope])
+    connection.execute("INSERT INTO head (place, envelope) VALUES (?, ?)", (place, stored))
 
 
 def put_receipt(connection: sqlite3.Connection, epoch: int, seq: int, envelope: bytes) -> None:
@@ -106,23 +107,26 @@ def place_of_sale(connection: sqlite3.Connection, sale_id: bytes) -> int | None:
 def head_covering(connection: sqlite3.Connection, place: int) -> bytes | None:
     """The envelope of the first signed head at or after a place, within its epoch."""
     row = connection.execute(
-        "SELECT envelope FROM head WHERE place >= ? AND place < ? ORDER BY place LIMIT 1",
+        "SELECT CAST(envelope AS BLOB) FROM head WHERE place >= ? AND place < ? ORDER BY place LIMIT 1",
         (place, ((place >> EPOCH_SHIFT) + 1) << EPOCH_SHIFT),
     ).fetchone()
-    return row[0] if row else None
+    return unpack(row[0]) if row else None
 
 
 def last_head(connection: sqlite3.Connection) -> tuple[int, bytes] | None:
     """The (place, envelope) of the newest signed head."""
-    row: tuple[int, bytes] | None = connection.execute(
-        "SELECT place, envelope FROM head ORDER BY place DESC LIMIT 1"
+    row = connection.execute(
+        "SELECT place, CAST(envelope AS BLOB) FROM head ORDER BY place DESC LIMIT 1"
     ).fetchone()
-    return row
+    return (row[0], unpack(row[1])) if row else None
 
 
 def heads(connection: sqlite3.Connection, after: int) -> Generator[tuple[int, bytes], None, None]:
     """Every (place, envelope) after a place, in order."""
-    yield from connection.execute("SELECT place, envelope FROM head WHERE place > ? ORDER BY place", (after,))
+    for place, envelope in connection.execute(
+        "SELECT place, CAST(envelope AS BLOB) FROM head WHERE place > ? ORDER BY place", (after,)
+    ):
+        yield place, unpack(envelope)
 
 
 def events(connection: sqlite3.Connection, after: int) -> Generator[Row, None, None]:

@@ -85,10 +85,10 @@ class Outgoing:
     ) -> OutgoingBatch:
         count = _fitting(heads, rows)
         end = rows[count - 1][0]
-        (envelope,) = (await self._all("SELECT envelope FROM head WHERE place = ?", end))[0]
+        (stored,) = (await self._all("SELECT CAST(envelope AS BLOB) FROM head WHERE place = ?", end))[0]
         behind = await self._first_after(end)
         more = behind is not None and behind < epoch_end
-        return OutgoingBatch(*epoch_and_seq(end), envelope, [body for _, body in rows[:count]], more)
+        return OutgoingBatch(*epoch_and_seq(end), unpack(stored), [body for _, body in rows[:count]], more)
 
     async def unreceipted(self, epoch: int, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Up to `limit` (seq, bytes) of an epoch, behind its last receipt and behind `after`."""

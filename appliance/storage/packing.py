@@ -1,4 +1,4 @@
-"""Event bodies at rest: zstd frames (RFC 8878) against a dictionary of what events have in common.
+"""Events and signed heads at rest: zstd frames (RFC 8878) against a dictionary of what events have in common.
 
 A sale is a sixth of itself so: fewer bytes to a card that dies of bytes, and more events in a page. What a chain
 proves are the bytes that come out again, so a packed body that is damaged is found where every damage is found.

