@@ -7,7 +7,7 @@ event that it gave a receipt for: a fork, or a receipt for what is not here, is 
 the box no longer knows.
 
 So the head file need not be exact, and is written only after checkpoints and at start and stop: two more fsyncs for
-about 64 sales instead of for each one. What the last minutes may lack in it, tills have in their hands.
+many sales instead of for each one. What the last minutes may lack in it, tills have in their hands.
 """
 
 import asyncio

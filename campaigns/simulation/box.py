@@ -17,6 +17,7 @@ from appliance.domain.errors import ConfigError
 from appliance.domain.health import HostReading
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import open_reader
+from appliance.runtime.trusted_time import TrustedClock
 from appliance.services.drain import Drain
 from appliance.services.feed import Feed
 from appliance.services.operations import Operations
@@ -128,7 +129,7 @@ class Box:
         """Serve until the power goes or a stop is asked for. `opened` is called when tills can sell."""
         jobs.set(self.card)
         async with AsyncExitStack() as stack:
-            opening = open_inside(self._config, self.clock, self._rng, self._outside())
+            opening = open_inside(self._config, TrustedClock(self.clock, None), self._rng, self._outside())
             inside = await stack.enter_async_context(opening)
             self.feed, self.report = inside.feed, inside.report
             self.ready = self.card.powered
@@ -142,7 +143,7 @@ class Box:
     async def is_alone(self) -> bool:
         """Whether a second daemon on the same card is refused."""
         try:
-            async with open_inside(self._config, self.clock, self._rng, self._outside()):
+            async with open_inside(self._config, TrustedClock(self.clock, None), self._rng, self._outside()):
                 return False
         except ConfigError:
             return True

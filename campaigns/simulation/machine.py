@@ -18,7 +18,7 @@ from appliance.domain.errors import CannotAccept
 from appliance.gateways.identity import Identity
 from appliance.runtime.clock import Clock
 from appliance.runtime.keyfile import public_pem
-from appliance.wiring import new_epoch
+from appliance.stopped import new_epoch
 from campaigns.simulation.box import Box
 from campaigns.simulation.clock import Lead, MachineClock, TrueTime, between
 from campaigns.simulation.line import Line

@@ -4,6 +4,7 @@ The mode machine is the till's own (`till.modes`). Copies and ticket numbers sur
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class Disk:
 
     copies: dict[str, Copy] = field(default_factory=dict)
     tickets: int = 0
+    # The furthest signed head that an ack brought, and its place.
+    witness: tuple[tuple[int, int], bytes] = ((0, 0), b"")
 
 
 class Till:
@@ -87,6 +90,8 @@ class Till:
         self._settle = asyncio.Event()
         self._in_hand: str | None = None
         self._heard: SyncedView | None = None
+        # A box that lost its end may have put other sales at the places of ours: its news counts once it was asked.
+        self._asked = False
 
     @property
     def waiting(self) -> int:
@@ -97,7 +102,7 @@ class Till:
 
     def met(self, box: Box) -> None:
         """The box is there (again): it is asked for what it accepted."""
-        self._heard = None
+        self._heard, self._asked = None, False
         self._settle.set()
         box.spawn(self._listen(box))
 
@@ -119,12 +124,15 @@ class Till:
             self._modes = modes.heard(self._modes, view)
         elif isinstance(view, SyncedView):
             self._heard = view
-            for copy in self.disk.copies.values():
-                self._compare(copy)
+            self._compare_all()
+
+    def _compare_all(self) -> None:
+        for copy in self.disk.copies.values():
+            self._compare(copy)
 
     def _compare(self, copy: Copy) -> None:
         epoch, seq = copy.place
-        heard = self._heard
+        heard = self._heard if self._asked else None
         if copy.state == "accepted" and heard is not None and epoch == heard.epoch and seq <= heard.seq:
             self._synced(copy)
 
@@ -209,6 +217,7 @@ class Till:
     def acked(self, copy: Copy, ack: Ack) -> None:
         """The box has it."""
         self.oracle.acked(copy.sale.sale_id, canonical(ack))
+        self.disk.witness = max(self.disk.witness, ((ack.epoch, ack.seq), bytes(ack.head)))
         if copy.state == "pending":
             copy.state, copy.place = "accepted", (ack.epoch, ack.seq)
             self._compare(copy)  # the news may have come before the ack
@@ -238,12 +247,18 @@ class Till:
         return ("cloud", "box") if self._modes.mode == "cloud" else ("box", "cloud")
 
     async def _check(self) -> None:
+        """Show the box the last head that it signed for us, and ask it for everything it accepted."""
+        _, head = self.disk.witness
+        with contextlib.suppress(NoAnswer, CannotAccept):
+            if head:
+                await self.ask_box(lambda box: box.report.witness.hear(head, self.name))
+            await self._look_up_all()
+
+    async def _look_up_all(self) -> None:
         for copy in [c for c in self.disk.copies.values() if c.state == "accepted"]:
             sale_id = copy.sale.sale_id
             try:
                 view = await self.ask_box(lambda box, sale_id=sale_id: _look_up(box, sale_id))  # type: ignore[misc]
-            except NoAnswer:
-                return
             except NotFound:
                 self.oracle.trace.note(self.name, "lost", sale_id)
                 copy.state = "pending"
@@ -252,6 +267,8 @@ class Till:
                 copy.place = (view.ack.epoch, view.ack.seq)
                 if view.synced:
                     self._synced(copy)
+        self._asked = True
+        self._compare_all()
 
     async def ask_box(self, work: Callable[[Box], Awaitable[Any]]) -> Any:
         """A request over the shop's network. Raises NoAnswer, and what the box raises."""
