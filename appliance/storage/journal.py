@@ -32,6 +32,7 @@ from appliance.storage.commit import Draft, Entry, Sealer, commit_group, known_s
 from appliance.storage.packing import Packer
 from appliance.storage.retention import prune, write_down
 from appliance.storage.ticket_book import TicketBook
+from appliance.storage.unchecked import CHECKPOINT_IDLE_S, Unchecked
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +42,6 @@ GROUP_BYTES_MAX = 4 * 1024 * 1024
 # Drafts that may wait for the disk: at 1 MB of a busy shop's sales the till should hear "try again".
 QUEUE_MAX = 4_096
 RETRY_AFTER_S = 1
-# Events between checkpoints: about 200 WAL pages when they come singly; a flipped bit in the WAL costs its tail.
-CHECKPOINT_EVENTS = 64
-# A checkpoint costs two fsyncs during which no sale is acked: it waits for a moment in which none comes, but not
-# beyond so many groups or events. A group takes three pages of the WAL at least: some 12 MB at most.
-CHECKPOINT_IDLE_S = 0.05
-CHECKPOINT_GROUPS_MAX = 1_024
-CHECKPOINT_EVENTS_MAX = 4_096
 
 
 class Journal:
@@ -69,7 +63,7 @@ class Journal:
         # Old epochs that the cloud does not follow to their end: what is left of them is not waited for.
         self.stranded: set[int] = set()
         self._open = True
-        self._unchecked = self._unchecked_groups = 0
+        self._unchecked = Unchecked()
 
     @property
     def end(self) -> Position:
@@ -137,7 +131,7 @@ class Journal:
         gone = await self._writer.transaction(
             lambda c: prune(c, self._sealer, self._book, receipted_before_s=before_s, events_max=events_max)
         )
-        self._unchecked += gone
+        self._unchecked.add(gone)
         self._wake.set()  # for the checkpoint that may be due
         return gone
 
@@ -193,15 +187,12 @@ class Journal:
             await self._next_moment()
             while self._waiting:
                 await self._commit_group(self._take_group())
-                if (
-                    self._unchecked >= CHECKPOINT_EVENTS_MAX
-                    or self._unchecked_groups >= CHECKPOINT_GROUPS_MAX
-                ):
+                if self._unchecked.overdue:
                     await self._checkpoint()
 
     async def _next_moment(self) -> None:
         """Wait until something is to be committed; a checkpoint that is due is done before, unless it comes soon."""
-        if self._unchecked >= CHECKPOINT_EVENTS:
+        if self._unchecked.due:
             await pause(self._sealer.clock, CHECKPOINT_IDLE_S, self._wake)
             if self._waiting:
                 return
@@ -236,8 +227,7 @@ class Journal:
                 if not future.done():
                     future.set_exception(error)
             return
-        self._unchecked += end.seq - self._end.seq
-        self._unchecked_groups += 1
+        self._unchecked.add(end.seq - self._end.seq)
         self._end = end
         self._grew.set()
         for (_, future), entry in zip(group, entries, strict=True):
@@ -251,7 +241,7 @@ class Journal:
     async def _checkpoint(self) -> None:
         try:
             if await self._writer.checkpoint("PASSIVE"):
-                self._unchecked = self._unchecked_groups = 0
+                self._unchecked.clear()
                 self._checkpointed.set()
         except Exception:
             # The commit itself was durable; the writer refuses further work if its file failed.

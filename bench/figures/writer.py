@@ -26,8 +26,9 @@ from appliance.domain.statements import HEAD_TYPE, Head, sign
 from appliance.runtime.clock import SystemClock, rfc3339
 from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft, Sealer
-from appliance.storage.journal import CHECKPOINT_EVENTS, CHECKPOINT_EVENTS_MAX, GROUP_EVENTS_MAX, open_journal
+from appliance.storage.journal import GROUP_EVENTS_MAX, open_journal
 from appliance.storage.packing import Packer
+from appliance.storage.unchecked import CHECKPOINT_EVENTS, CHECKPOINT_EVENTS_MAX
 from bench.load import Outcome, outcome, series
 from bench.report import Row, against, row
 from bench.rounds import alternate

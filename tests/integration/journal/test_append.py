@@ -16,7 +16,7 @@ from appliance.runtime.database import open_reader
 from appliance.storage import journal as journal_module
 from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft
-from appliance.storage.journal import CHECKPOINT_EVENTS, CHECKPOINT_IDLE_S
+from appliance.storage.unchecked import CHECKPOINT_EVENTS, CHECKPOINT_IDLE_S
 from tests.fakes.clock import FakeClock
 from tests.fakes.journals import BOX, KEYS, a_draft, a_journal, a_note
 from tests.fakes.sales import a_sale, a_sale_id, a_trading_day

@@ -21,6 +21,7 @@ from appliance.runtime.clock import rfc3339
 from appliance.runtime.keyfile import public_pem
 from appliance.services.export import export_to_folder, export_to_stream
 from appliance.services.verification import Finding, verify_export, verify_journal
+from appliance.storage.archive import PublicKeys
 from appliance.storage.journal import Journal
 from tests.fakes.clock import FakeClock
 from tests.fakes.journals import BOX, KEYS, SIGNER, a_draft, a_journal, a_note
@@ -58,7 +59,7 @@ async def a_sold_journal(folder: Path) -> Path:
 
 
 def exported(journal: Path, folder: Path) -> ExportNote:
-    return export_to_folder(journal, folder, box=BOX, at=AT, keys_pem=KEYS_PEM)
+    return export_to_folder(journal, folder, box=BOX, at=AT, keys=PublicKeys(KEYS_PEM))
 
 
 def verified(folder: Path) -> Finding:
@@ -98,7 +99,7 @@ def test_the_stream_is_a_tar_of_the_very_same_files(tmp_path: Path) -> None:
     journal, out = asyncio.run(a_sold_journal(tmp_path)), io.BytesIO()
     exported(journal, tmp_path / "out")
 
-    export_to_stream(journal, out, box=BOX, at=AT, keys_pem=KEYS_PEM)
+    export_to_stream(journal, out, box=BOX, at=AT, keys=PublicKeys(KEYS_PEM))
 
     out.seek(0)
     with tarfile.open(fileobj=out) as tar:
