@@ -19,7 +19,7 @@ COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 PYTEST_ARGS ?= -n 2
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check format bench powercut simulate openapi lock clean
+.PHONY: help run test check format bench powercut simulate hostile openapi lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ powercut: $(VENV)/.installed  ## cut the power of the journal's disk at every mo
 
 simulate: $(VENV)/.installed  ## a whole shop in virtual time, from many seeds: make simulate ARGS="--seeds 2000"
 	$(VENV)/bin/python -m campaigns.simulation $(ARGS)
+
+hostile: $(VENV)/.installed  ## attack a box with 10,000 bad requests while its tills sell
+	$(VENV)/bin/python -m campaigns.hostile $(ARGS)
 
 openapi: $(VENV)/.installed  ## write docs/openapi/box.json anew after a change of the box's API
 	$(VENV)/bin/python docs/openapi/print_box.py > docs/openapi/box.json.new

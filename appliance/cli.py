@@ -11,20 +11,21 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import __version__, cli_journal, cli_rescue, cli_tills
+from appliance import __version__, cli_identity, cli_journal, cli_rescue, cli_tills
 from appliance.config import Config, load_config
-from appliance.domain.enrolling import Claim, read_claim
-from appliance.domain.errors import ConfigError, Malformed, StoreboxError
+from appliance.domain.errors import ConfigError, StoreboxError
 from appliance.domain.wire import Status
-from appliance.gateways.cloud import enrol
 from appliance.gateways.daemon import ask_daemon
 from appliance.gateways.identity import Identity
+from appliance.places import files_in
 from appliance.runtime.clock import SystemClock
-from appliance.runtime.files import sole_owner, write_whole
+from appliance.runtime.files import write_whole
 from appliance.runtime.logs import log_to_stderr
 from appliance.runtime.notify import notify
 from appliance.runtime.process import run_daemon, settle
-from appliance.wiring import files_in, new_epoch, open_box
+from appliance.setup import Setup, until_enrolled
+from appliance.stopped import new_epoch
+from appliance.wiring import open_box
 
 FINE, FAILED, MISUSE = 0, 1, 2
 
@@ -43,12 +44,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve tills until SIGTERM or SIGINT."""
+    """Serve tills until SIGTERM or SIGINT; before, wait for the box to be enrolled."""
     config = _configured(options)
     log_to_stderr()
 
     async def serve(stop: asyncio.Event) -> None:
-        async with open_box(config, SystemClock(), random.Random()) as url:
+        clock, rng = SystemClock(), random.Random()
+        settled = await until_enrolled(config, clock, rng, stop, _tell_unclaimed)
+        if settled is None:
+            return
+        async with open_box(settled, clock, rng) as url:
             write_whole(files_in(config).url, url.encode(), mode=0o644)
             settle()
             print(f"ready {url}", flush=True)
@@ -60,21 +65,9 @@ def run(options: argparse.Namespace) -> int:
     return FINE
 
 
-def enrol_box(options: argparse.Namespace) -> int:
-    """Make the box's keys if there are none, and exchange a claim for an enrolment."""
-    config = _configured(options)
-    claim = _claim(options)
-    if config.claim.authority not in ("", claim.pin):
-        raise ConfigError("the claim is of another head office than claim.authority says")
-    if claim.pin:
-        raise ConfigError("enrolment over TLS is not built yet: head office must run with tls off")
-    with sole_owner(files_in(config).lock):
-        identity = Identity(config.state)
-        url = config.cloud.url or claim.url
-        answer = asyncio.run(enrol(url, identity.enrolment_request(claim.secret)))
-        identity.keep_enrolment(url, answer)
-    print(f"{answer.box} is enrolled for shop {answer.shop} ({answer.shop_name})")
-    return FINE
+def _tell_unclaimed(setup: Setup) -> None:
+    print(f"unclaimed {setup.url} {setup.identity.box} {setup.identity.signer.key_id}", flush=True)
+    notify("READY=1\nSTATUS=waiting for a claim")
 
 
 def open_new_epoch(options: argparse.Namespace) -> int:
@@ -109,13 +102,6 @@ def check(options: argparse.Namespace) -> int:
         f"{identity.box}, shop {enrolment.answer.shop}, cloud {config.cloud.url or enrolment.cloud_url}: fine"
     )
     return FINE
-
-
-def _claim(options: argparse.Namespace) -> Claim:
-    try:
-        return read_claim(options.claim or options.claim_file.read_text())
-    except (Malformed, UnicodeDecodeError) as error:
-        raise ConfigError(f"the claim cannot be read: {error}") from error
 
 
 def _configured(options: argparse.Namespace) -> Config:
@@ -154,14 +140,6 @@ def _parser() -> argparse.ArgumentParser:
     run_command = commands.add_parser("run", parents=[configured], help="serve tills until stopped")
     run_command.set_defaults(command=run)
 
-    enrol_command = commands.add_parser(
-        "enrol", parents=[configured], help="join a shop with a claim of head office"
-    )
-    claim = enrol_command.add_mutually_exclusive_group(required=True)
-    claim.add_argument("--claim", metavar="TEXT", help="what `storebox-cloud claim` printed")
-    claim.add_argument("--claim-file", type=Path, metavar="FILE", help="a file with it")
-    enrol_command.set_defaults(command=enrol_box)
-
     epoch_command = commands.add_parser("epoch", help="the epochs of the journal")
     epoch_actions = epoch_command.add_subparsers(required=True, metavar="ACTION")
     epoch_new = epoch_actions.add_parser(
@@ -181,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check_command.set_defaults(command=check)
 
+    cli_identity.add_commands(commands, configured)
     cli_tills.add_commands(commands, configured)
     cli_journal.add_commands(commands, configured)
     cli_rescue.add_command(commands, configured)

@@ -11,20 +11,24 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from appliance.config import Config, load_config
+from appliance.domain.canonical import canonical
 from appliance.domain.dsse import spki_fingerprint
-from appliance.domain.errors import ConfigError, Malformed, StoreboxError
+from appliance.domain.errors import BadSignature, ConfigError, Malformed, StoreboxError
 from appliance.domain.identity import box_id
+from appliance.domain.keychain import keys_after
 from appliance.domain.statements import Keys
 from appliance.domain.wire import ExportNote
 from appliance.gateways.daemon import ask_daemon
 from appliance.gateways.identity import Identity
+from appliance.gateways.keyring import ROTATIONS, Keyring, read_rotations
+from appliance.places import files_in
 from appliance.runtime.clock import SystemClock, rfc3339
-from appliance.runtime.keyfile import load_or_create, public_pem, read_public_pem
+from appliance.runtime.keyfile import public_pem, read_public_pem
 from appliance.services.chainwalk import Progress
 from appliance.services.export import export_to_folder, export_to_stream
 from appliance.services.verification import Finding, verify_export, verify_journal
-from appliance.storage.archive import MANIFEST, ArchiveReader
-from appliance.wiring import files_in, record_export
+from appliance.stopped import record_export
+from appliance.storage.archive import MANIFEST, ArchiveReader, PublicKeys
 
 FINE, FAILED = 0, 1
 JOURNAL, BOX_KEY = "journal.db", "box-key.pem"
@@ -81,11 +85,13 @@ def export(options: argparse.Namespace) -> int:
     config = load_config(options.config)
     journal = _existing(files_in(config).journal)
     identity, at = Identity(config.state), rfc3339(SystemClock().wall())
-    keys_pem = "".join([public_pem(identity.signer.public_key), *identity.enrolment().answer.cloud_keys])
+    first = next(key for key in identity.keychain.keys.values() if box_id(key) == identity.box)
+    pem = "".join([public_pem(first), *identity.enrolment().answer.cloud_keys])
+    keys = PublicKeys(pem, canonical(identity.rotations))
     if options.to == "-":
-        note = export_to_stream(journal, sys.stdout.buffer, box=identity.box, at=at, keys_pem=keys_pem)
+        note = export_to_stream(journal, sys.stdout.buffer, box=identity.box, at=at, keys=keys)
     else:
-        note = export_to_folder(journal, Path(options.to), box=identity.box, at=at, keys_pem=keys_pem)
+        note = export_to_folder(journal, Path(options.to), box=identity.box, at=at, keys=keys)
     print(f"{note.events} events up to {note.epoch}/{note.seq}", file=sys.stderr)
     _record(config, note)
     return FINE
@@ -108,16 +114,14 @@ def _verified(options: argparse.Namespace, path: Path | None, progress: Progress
     if path is None:
         config = load_config(options.config)
         identity = Identity(config.state)
-        key, journal = identity.signer.public_key, _existing(files_in(config).journal)
-        return verify_journal(
-            journal, identity.box, _keys([key]), progress, cloud_keys=identity.enrolment().keys()
-        )
+        journal, keys = _existing(files_in(config).journal), identity.keychain.keys
+        return verify_journal(journal, identity.box, keys, progress, cloud_keys=identity.enrolment().keys())
     if (_existing(path) / MANIFEST).exists():
         trust = _trust_of_export(path, options.key)
         return verify_export(path, trust.box, trust.keys, trust.cloud_keys, progress)
     journal = _existing(path / JOURNAL if path.is_dir() else path)
-    key = key_of_journal(journal, options.key)
-    return verify_journal(journal, box_id(key), _keys([key]), progress)
+    box, keys = keys_of_journal(journal, options.key)
+    return verify_journal(journal, box, keys, progress)
 
 
 class _Trust(NamedTuple):
@@ -137,15 +141,22 @@ def _trust_of_export(folder: Path, given: Path | None) -> _Trust:
     own = [read_public_pem(given.read_text())] if given else [key for key in brought if box_id(key) == box]
     if not own:
         raise ConfigError(f"{folder} brings no key of {box}: give --key")
-    return _Trust(box_id(own[0]), _keys(own), _keys(key for key in brought if box_id(key) != box))
+    try:
+        followed = keys_after(box_id(own[0]), archive.rotations(), own[0])
+    except (Malformed, BadSignature) as error:
+        raise ConfigError(f"{folder}: {error}") from error
+    return _Trust(box_id(own[0]), followed.keys, _keys(key for key in brought if box_id(key) != box))
 
 
-def key_of_journal(journal: Path, given: Path | None) -> Ed25519PublicKey:
-    """The public key of the box that wrote a journal: the one given, or of the key file beside it."""
+def keys_of_journal(journal: Path, given: Path | None) -> tuple[str, Keys]:
+    """The box that wrote a journal and its keys: by the first key, given, or by the files beside the journal."""
     if given is not None:
-        return read_public_pem(given.read_text())
-    if (beside := journal.with_name(BOX_KEY)).exists():
-        return load_or_create(beside).public_key
+        key = read_public_pem(given.read_text())
+        rotations = read_rotations(journal.with_name(ROTATIONS))
+        return box_id(key), keys_after(box_id(key), rotations, key).keys
+    if journal.with_name(BOX_KEY).exists():
+        ring = Keyring(journal.parent)
+        return ring.box, ring.keychain.keys
     raise ConfigError(f"{journal} needs --key: the public key of the box that wrote it")
 
 

@@ -3,6 +3,7 @@
 Every key is documented in docs/CONFIGURATION.md; a test holds the two together.
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,6 +31,7 @@ class Lan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls: Literal["1.3", "1.2", "off"] = "1.3"
 
     def __post_init__(self) -> None:
+        ipaddress.ip_address(self.host)  # a name would leave open where tills find the box
         if self.tls == "off" and self.host not in LOOPBACK:
             raise ValueError(f'tls = "off" needs a host that is loopback, not {self.host!r}')
 

@@ -13,24 +13,24 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from appliance import __version__
 from appliance.config import Config
 from appliance.domain.errors import CannotAccept
-from appliance.domain.event import Position
-from appliance.domain.wire import ExportNote, Hello
-from appliance.gateways.cloud import open_cloud
+from appliance.gateways.cloud import CloudGateway, open_cloud
+from appliance.gateways.est import office_context
 from appliance.gateways.host import MachineHost
 from appliance.gateways.identity import Enrolment, Identity
 from appliance.gateways.tills import TillBook
 from appliance.lan import LanParts, open_lan
+from appliance.places import Files as Files
+from appliance.places import files_in as files_in
 from appliance.runtime.ballast import Ballast
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import read_only_uri
 from appliance.runtime.files import sole_owner, write_whole
-from appliance.runtime.keyfile import public_pem
 from appliance.runtime.supervision import Service, supervised
+from appliance.runtime.tls import JudgedContext, load_identity
 from appliance.runtime.trusted_time import TrustedClock
 from appliance.services.clockwatch import ClockWatch
 from appliance.services.damage import end_when_damaged
@@ -44,15 +44,17 @@ from appliance.services.modes import ModeTeller
 from appliance.services.operations import Operations
 from appliance.services.ports import Cloud, Host
 from appliance.services.presence import CONSOLE, Presence
+from appliance.services.renewal import Renewal
 from appliance.services.report import Report
 from appliance.services.retention import Retention
 from appliance.services.rhythm import Rhythm, done_for_tills
+from appliance.services.rotation import follow_key, last_rotation
 from appliance.services.selling import Selling
 from appliance.services.wan import WanWatch
-from appliance.services.witness import Witness, open_epoch
+from appliance.services.witness import Witness
 from appliance.storage.commit import Sealer
 from appliance.storage.headfile import HeadFile
-from appliance.storage.journal import Journal, open_journal
+from appliance.storage.journal import Journal
 from appliance.storage.mirror import open_mirror
 from appliance.storage.outgoing import Outgoing, open_outgoing
 from appliance.storage.policies import Policies
@@ -61,38 +63,6 @@ from appliance.storage.set_aside import open_or_set_aside
 log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
-
-
-class Files(NamedTuple):
-    """What stands in the state directory beside the identity's files."""
-
-    lock: Path
-    journal: Path
-    head: Path
-    ballast: Path
-    mirror: Path
-    incoming: Path
-    tills: Path
-    console_token: Path
-    url: Path
-    time_floor: Path
-
-
-def files_in(config: Config) -> Files:
-    """Where things are."""
-    state = config.state
-    return Files(
-        lock=state / "lock",
-        journal=state / "journal.db",
-        head=state / "head",
-        ballast=state / "ballast",
-        mirror=state / "mirror.db",
-        incoming=state / "catalogue.incoming",
-        tills=state / "tills.json",
-        console_token=state / "console-token",
-        url=state / "url",
-        time_floor=state / "time-floor",
-    )
 
 
 @dataclass(frozen=True)
@@ -122,7 +92,7 @@ async def open_box(config: Config, clock: Clock, rng: random.Random) -> AsyncIte
 
 @asynccontextmanager
 async def open_inside(
-    config: Config, clock: Clock, rng: random.Random, outside: Outside
+    config: Config, clock: TrustedClock, rng: random.Random, outside: Outside
 ) -> AsyncIterator[LanParts]:
     """Open all that is behind the box's doors: stores, services and their loops. Raises as `open_box`."""
     files = files_in(config)
@@ -132,9 +102,10 @@ async def open_inside(
         ballast = outside.ballast(files.ballast, config.disk.ballast_mib * MIB)
         await asyncio.to_thread(make_room_to_start, ballast, floors)
         identity, enrolment, tills = await asyncio.to_thread(_read_state, config.state, files)
-        head_file = HeadFile(files.head, identity.signer)
-        sealer = Sealer(identity.box, identity.signer, clock)
+        head_file = HeadFile(files.head, identity.keychain.keys)
+        sealer = Sealer(identity.box, identity.signer, clock, identity.keychain.keys)
         journal = await stack.enter_async_context(open_or_set_aside(files.journal, sealer, head_file))
+        await follow_key(journal, head_file, identity.keychain)
         outgoing = await stack.enter_async_context(outside.open_outgoing(read_only_uri(files.journal)))
         mirror = await stack.enter_async_context(open_mirror(files.mirror))
         witness = Witness(journal, head_file)
@@ -142,9 +113,12 @@ async def open_inside(
         disk = DiskWatch(journal, files.journal, ballast, floors, clock)
         await disk.look()
         feed, wan = Feed(), WanWatch(clock, rng)
+        url = config.cloud.url or enrolment.cloud_url
+        context = await asyncio.to_thread(office_context, url, enrolment, identity, clock)
         cloud = await stack.enter_async_context(
             outside.open_cloud(
-                config.cloud.url or enrolment.cloud_url,
+                url,
+                context=context,
                 token=enrolment.answer.box_token,
                 box=identity.box,
                 keys=enrolment.keys(),
@@ -199,7 +173,7 @@ async def open_inside(
             gate=gate,
             mirror=mirror,
             keeper=keeper,
-            presence=Presence(tills, clock),
+            presence=Presence(tills, clock, bound=config.lan.tls != "off"),
             witness=witness,
             disk=disk,
             retention=retention,
@@ -216,6 +190,8 @@ async def open_inside(
             nudge_catalogue=keeper.nudge,
             rest_s=lambda: rhythm.choose(config.heartbeat.every_s, config.heartbeat.idle_every_s),
         )
+        # A campaign's head office certifies nothing.
+        office = cloud if isinstance(cloud, CloudGateway) else None
         await journal.record("started", {"software": __version__, "sqlite": sqlite3.sqlite_version})
         stack.push_async_callback(_record_stop, journal, witness)
         services = (
@@ -229,6 +205,7 @@ async def open_inside(
             Service("retention", retention.run),
             Service("mirror", keeper.run),
             Service("heartbeat", heartbeater.run),
+            *([] if office is None else [_renewing(office, context, identity, wan, journal, clock, rng)]),
         )
         await stack.enter_async_context(supervised(services, clock, rng))
         yield LanParts(
@@ -238,52 +215,40 @@ async def open_inside(
             enrolment,
             tills,
             journal,
-            _hello(identity, enrolment),
+            identity.hello(enrolment.answer.shop, enrolment.answer.shop_name, tls=config.lan.tls != "off"),
             feed,
             report,
             heartbeater,
+            rng,
+            office,
         )
-
-
-async def new_epoch(config: Config, clock: Clock, reason: str) -> tuple[Position, Position]:
-    """Open another epoch in the journal of a box that is not running; where the one before ended, and the new end.
-
-    Raises ConfigError (not enrolled, another process runs here), StorageFault, ChainFault.
-    """
-    files = files_in(config)
-    with sole_owner(files.lock):
-        identity = await asyncio.to_thread(Identity, config.state)
-        async with open_journal(files.journal, Sealer(identity.box, identity.signer, clock)) as journal:
-            before = journal.end
-            await open_epoch(journal, HeadFile(files.head, identity.signer), reason)
-            return before, journal.end
-
-
-async def record_export(config: Config, clock: Clock, note: ExportNote) -> None:
-    """Record an export in the journal of a box that is not running. Raises as `new_epoch`, and CannotAccept."""
-    files = files_in(config)
-    with sole_owner(files.lock):
-        identity = await asyncio.to_thread(Identity, config.state)
-        async with open_journal(files.journal, Sealer(identity.box, identity.signer, clock)) as journal:
-            await journal.record("exported", note)
 
 
 def _read_state(state: Path, files: Files) -> tuple[Identity, Enrolment, TillBook]:
     identity, tills = Identity(state), TillBook(files.tills)
+    if identity.keyring.settle(last_rotation(files.journal)):
+        log.info("key.rotated", extra={"fp": identity.signer.key_id})
     enrolment = identity.enrolment()
     write_whole(files.console_token, tills.pair(CONSOLE).encode())
     return identity, enrolment, tills
 
 
-def _hello(identity: Identity, enrolment: Enrolment) -> Hello:
-    return Hello(
-        box=identity.box,
-        shop=enrolment.answer.shop,
-        name=enrolment.answer.shop_name,
-        software=__version__,
-        fp=identity.signer.key_id,
-        key=public_pem(identity.signer.public_key),
-    )
+def _renewing(
+    office: CloudGateway,
+    context: JudgedContext | None,
+    identity: Identity,
+    wan: WanWatch,
+    journal: Journal,
+    time: TrustedClock,
+    rng: random.Random,
+) -> Service:
+    def wear() -> None:
+        if context is not None:
+            load_identity(context, *identity.client_identity())
+
+    renewal = Renewal(identity, wear, office, wan, journal, time, rng)
+    office.listen(renewal.nudge)
+    return Service("renewal", renewal.run)
 
 
 async def _record_stop(journal: Journal, witness: Witness) -> None:

@@ -36,10 +36,10 @@ from cloud import (
     store_sales,
     words,
 )
-from cloud.auth import DOOR, Caller, offer_basic, only
+from cloud.auth import DOOR, Caller, offer_basic, only, part_ways
 from cloud.bodies import NDJSON, limit, lines_answer, number, read_json
-from cloud.enrolment import keys_of
 from cloud.parts import PARTS, Parts
+from cloud.rotation import keys_of
 
 PROBE_BYTES_MAX = 1024
 OPERATION_BYTES_MAX = 64 * 1024
@@ -56,7 +56,7 @@ def make_app(parts: Parts) -> web.Application:
     app = web.Application(middlewares=[problem_middleware], client_max_size=BATCH_BYTES_MAX)
     app[PARTS] = parts
     app[DOOR] = parts.door
-    app.on_response_prepare.append(offer_basic)
+    app.on_response_prepare.extend([offer_basic, part_ways])
     aiohttp_jinja2.setup(app, loader=_TEMPLATES, autoescape=True, auto_reload=False)
     box, seller, head_office = only("box"), only("box", "till"), only("head-office")
     rescuer = only("technician", "head-office")

@@ -1,6 +1,7 @@
-"""Who asks: bearer tokens of boxes, tills, technicians and head office. Only their SHA-256 is kept.
+"""Who asks: boxes by their certificates; tills, technicians and head office by bearer tokens, kept as SHA-256 only.
 
-Head office may also use HTTP Basic with its token as the password (any user name), so that a browser shows the pages.
+Without TLS boxes have bearer tokens, too. Head office may also use HTTP Basic with its token as the password (any user
+name), so that a browser shows the pages.
 """
 
 import base64
@@ -14,11 +15,14 @@ from typing import Literal
 
 import msgspec
 from aiohttp import hdrs, web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from appliance.domain.errors import NotAllowed, Unauthenticated
+from appliance.domain.errors import BoxRevoked, CertificateExpired, NotAllowed, Unauthenticated
 from appliance.runtime.clock import Clock, rfc3339
 from appliance.runtime.files import write_whole
-from cloud import store_boxes
+from cloud import audit, store_boxes, store_identity
+from cloud.authority import Authority
+from cloud.client_cert import ClientCertificates
 from cloud.database import Database
 from cloud.store_boxes import Holder
 
@@ -31,7 +35,7 @@ _CREDENTIAL_MAX = 512
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks, proven by a token. `name` is the box's, the till's or the technician's."""
+    """Who asks, proven by a token or a certificate. `name` is the box's, the till's or the technician's."""
 
     role: Role
     shop: str
@@ -60,18 +64,53 @@ def head_office_token(path: Path) -> str:
 
 
 class Door:
-    """Lets callers in. `head_office` is the digest of head office's token."""
+    """Lets callers in. `head_office` is the digest of head office's token; boxes have tokens only if `box_tokens`."""
 
-    def __init__(self, database: Database, head_office: bytes, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        head_office: bytes,
+        clock: Clock,
+        authority: Authority,
+        certificates: ClientCertificates,
+        *,
+        box_tokens: bool,
+    ) -> None:
         self._database = database
         self._head_office = head_office
         self._clock = clock
+        self._authority = authority
+        self._certificates = certificates
+        self._box_tokens = box_tokens
 
     async def caller(self, request: web.Request) -> Caller:
-        """Who asks. Raises Unauthenticated when the token is missing or not known."""
-        token = _token(request.headers.get(hdrs.AUTHORIZATION, ""))
+        """Who asks: by its token if it brings one, else by its certificate.
+
+        Raises Unauthenticated when neither is known here, BoxRevoked, CertificateExpired.
+        """
+        header = request.headers.get(hdrs.AUTHORIZATION)
+        if header is None and (shown := self._certificates.shown(request)) is not None:
+            return await self._by_certificate(shown)
+        token = _token(header or "")
         if token is None:
             raise Unauthenticated("no token in the Authorization header")
+        return await self._by_token(token)
+
+    async def _by_certificate(self, shown: bytes) -> Caller:
+        known = self._authority.recognise(shown)
+        if known is None:
+            raise Unauthenticated("the certificate is not one that head office gave to a box")
+        async with self._database.reading() as connection:
+            box = await store_identity.standing(connection, known.box)
+        if box is None or box.tls_spki is None or not hmac.compare_digest(box.tls_spki, known.spki):
+            raise Unauthenticated(f"the certificate is not over the key that {known.box} enrolled")
+        if box.revoked_at is not None:
+            raise BoxRevoked(f"{known.box} was revoked at {box.revoked_at}")
+        if known.not_after < self._clock.wall():
+            raise CertificateExpired(f"the certificate ended at {rfc3339(known.not_after)}")
+        return Caller("box", box.shop, known.box)
+
+    async def _by_token(self, token: str) -> Caller:
         digest = token_digest(token)
         if hmac.compare_digest(digest, self._head_office):
             return Caller("head-office", "", "head-office")
@@ -79,6 +118,8 @@ class Door:
             holder = await store_boxes.find_holder(connection, digest)
         if holder is None or not hmac.compare_digest(holder.token_sha256, digest):
             raise Unauthenticated("the token is not known here")
+        if holder.role == "box" and not self._box_tokens:
+            raise Unauthenticated("a box shows its certificate here")
         if holder.expires_at is not None and holder.expires_at <= rfc3339(self._clock.wall()):
             raise Unauthenticated("the token has expired")
         return Caller(msgspec.convert(holder.role, Role), holder.shop, holder.subject)
@@ -87,6 +128,8 @@ class Door:
 DOOR = web.AppKey("door", Door)
 # Set on requests that a browser may make, so that a refusal lets it ask for the password.
 _FOR_PEOPLE = web.RequestKey("for_people", bool)
+# Set on requests whose connection shows a certificate that has ended: another one needs another connection.
+_MUST_RENEW = web.RequestKey("must_renew", bool)
 
 
 def only(*roles: Role) -> Callable[[HandlerFor], Handler]:
@@ -95,12 +138,16 @@ def only(*roles: Role) -> Callable[[HandlerFor], Handler]:
     def guard(handler: HandlerFor) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
             request[_FOR_PEOPLE] = "head-office" in roles
-            caller = await request.app[DOOR].caller(request)
+            try:
+                caller = await request.app[DOOR].caller(request)
+            except CertificateExpired:
+                request[_MUST_RENEW] = True
+                raise
             if caller.role not in roles:
                 raise NotAllowed(f"this is not for a {caller.role}")
             named = request.match_info.get("box")
             if caller.role == "box" and named is not None and named != caller.name:
-                raise NotAllowed(f"the token is not of {named}")
+                raise NotAllowed(f"{caller.name} does not speak for {named}")
             return await handler(request, caller)
 
         return guarded
@@ -114,18 +161,36 @@ async def offer_basic(request: web.Request, response: web.StreamResponse) -> Non
         response.headers.add(hdrs.WWW_AUTHENTICATE, 'Basic realm="storebox", charset="UTF-8"')
 
 
-async def issue_to_till(database: Database, shop: str, till: str) -> str:
+async def part_ways(request: web.Request, response: web.StreamResponse) -> None:
+    """End the connection of a box that must come back with another certificate (an `on_response_prepare` signal)."""
+    if request.get(_MUST_RENEW):
+        response.headers[hdrs.CONNECTION] = "close"
+        response.force_close()
+
+
+async def issue_to_till(database: Database, shop: str, till: str, *, at: str) -> str:
     """A new token for a till; the one it had before is no longer taken."""
-    token = new_token()
-    await database.transaction(store_boxes.put_credential, Holder("till", shop, till, token_digest(token)))
-    return token
+    return await _issue(database, "till", shop, till, None, at)
 
 
-async def issue_to_technician(database: Database, shop: str, name: str, expires_at: str) -> str:
-    """A new token with which a technician rescues cards of one shop's boxes; the one before is no longer taken."""
+async def issue_to_technician(database: Database, shop: str, name: str, expires_at: str, *, at: str) -> str:
+    """A new token for a technician of one shop; the one before is no longer taken."""
+    return await _issue(database, "technician", shop, name, expires_at, at)
+
+
+async def _issue(
+    database: Database, role: Role, shop: str, name: str, expires_at: str | None, at: str
+) -> str:
     token = new_token()
-    holder = Holder("technician", shop, name, token_digest(token), expires_at)
-    await database.transaction(store_boxes.put_credential, holder)
+
+    async def work(connection: AsyncConnection) -> None:
+        await store_boxes.put_credential(
+            connection, Holder(role, shop, name, token_digest(token), expires_at)
+        )
+        data = {"role": role, "shop": shop, "until": expires_at}
+        await audit.note(connection, "head-office", "token-issued", name, data, at=at)
+
+    await database.transaction(work)
     return token
 
 

@@ -97,15 +97,22 @@ def claim(settings: Settings, args: argparse.Namespace) -> int:
 
 def till_token(settings: Settings, args: argparse.Namespace) -> int:
     """A token for a till that talks to head office itself."""
-    token = _in_office(settings, lambda office: auth.issue_to_till(office.database, args.shop, args.till))
+    now = rfc3339(SystemClock().wall())
+    token = _in_office(
+        settings, lambda office: auth.issue_to_till(office.database, args.shop, args.till, at=now)
+    )
     return _show(args, {"token": token, "shop": args.shop, "till": args.till}, token)
 
 
 def technician_token(settings: Settings, args: argparse.Namespace) -> int:
     """A token for a technician who rescues the cards of a shop's dead boxes."""
-    until = rfc3339(SystemClock().wall() + timedelta(hours=args.hours))
+    now = SystemClock().wall()
+    until = rfc3339(now + timedelta(hours=args.hours))
     token = _in_office(
-        settings, lambda office: auth.issue_to_technician(office.database, args.shop, args.name, until)
+        settings,
+        lambda office: auth.issue_to_technician(
+            office.database, args.shop, args.name, until, at=rfc3339(now)
+        ),
     )
     return _show(args, {"token": token, "shop": args.shop, "name": args.name, "until": until}, token)
 
@@ -157,7 +164,7 @@ def _publish(
     settings: Settings, args: argparse.Namespace, articles: Iterable[Article], *, origin: str
 ) -> int:
     clock = SystemClock()
-    prepare(settings)
+    prepare(settings, clock)
     done = store_catalogue.publish(settings.database, articles, origin=origin, at=rfc3339(clock.wall()))
     text = (
         f"catalogue {done.version}: {done.articles} articles, {done.changed} changed, {done.deleted} deleted"

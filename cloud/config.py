@@ -1,5 +1,7 @@
 """What the operator may set, by TOML file or flag. An unknown key stops the program and is named."""
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +11,9 @@ from msgspec import Meta
 from appliance.domain.errors import ConfigError
 from appliance.runtime.serving import LOOPBACK
 from appliance.runtime.settings import load_settings
+
+# A name as certificates and URLs take it (RFC 1123 section 2.1), in ASCII.
+_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +36,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.tls == "off" and self.host not in LOOPBACK and not self.proxies:
             raise ValueError('tls = "off" needs a host that is loopback, or proxies')
+        for proxy in self.proxies:
+            ip_address(proxy)
+        for name in self.names:
+            if not _NAME.fullmatch(name) and not is_address(name):
+                raise ValueError(f"names: {name!r} is neither a name nor an address")
+        if is_address(self.host) and ip_address(self.host).is_unspecified and not self.names:
+            raise ValueError(f"host {self.host} stands for all addresses: say the one of boxes in names")
+
+    @property
+    def box_tokens(self) -> bool:
+        """Whether boxes have tokens instead of certificates: on one machine alone."""
+        return self.tls == "off" and not self.proxies
 
     @property
     def database(self) -> Path:
@@ -72,9 +89,20 @@ def settings_from(
         raise ConfigError(str(error)) from error
 
 
+def is_address(text: str) -> bool:
+    """Whether this is an IP address, and no name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def url_of(settings: Settings, port: int) -> str:
-    """Where boxes reach head office when it listens at this port."""
+    """Where boxes reach head office when it listens at this port; a proxy that ends TLS listens at its own, 443."""
     name = (settings.names or [settings.host])[0]
+    if settings.tls == "off" and settings.proxies:
+        return f"https://[{name}]" if ":" in name else f"https://{name}"
     scheme = "http" if settings.tls == "off" else "https"
     return f"{scheme}://[{name}]:{port}" if ":" in name else f"{scheme}://{name}:{port}"
 

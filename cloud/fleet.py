@@ -7,21 +7,26 @@ import msgspec
 
 from appliance.domain import statements
 from appliance.domain.errors import BadSignature
-from appliance.domain.health import Heartbeat, Verdict, judge
+from appliance.domain.health import Grade, Heartbeat, Verdict, judge
 from appliance.domain.statements import HEARTBEAT_TYPE, Keys
 from appliance.domain.wire import EpochRow, HeartbeatAnswer
 from appliance.runtime.clock import Clock, rfc3339
-from cloud import store_boxes, store_events, store_exceptions
+from cloud import store_boxes, store_events, store_exceptions, store_office
+from cloud.boxes import certificate_until, order_for, read_beat
 from cloud.catalogue import Shelf
 from cloud.database import Database
 from cloud.policy import PolicyDesk
-from cloud.store_boxes import BoxRow
+from cloud.store_office import BoxRow
 
 log = logging.getLogger(__name__)
 
 
 class BoxHealth(msgspec.Struct, frozen=True):
-    """One box. `heard_at` and `beat` are None until its first heartbeat; `epochs` is what head office holds."""
+    """One box. `heard_at` and `beat` are None until its first heartbeat; `epochs` is what head office holds.
+
+    `revoked_at`: it is believed no more. `certificate_s`: how long its certificate still holds, below 0 once it has
+    ended; None where there are no certificates.
+    """
 
     box: str
     shop: str
@@ -32,6 +37,8 @@ class BoxHealth(msgspec.Struct, frozen=True):
     exceptions: int
     beat: Heartbeat | None
     epochs: list[EpochRow]
+    revoked_at: str | None = None
+    certificate_s: float | None = None
 
 
 class FleetDesk:
@@ -51,18 +58,23 @@ class FleetDesk:
         beat = statements.verify(envelope, HEARTBEAT_TYPE, Heartbeat, keys)
         if beat.box != box:
             raise BadSignature(f"the heartbeat is of {beat.box}, not of {box}")
-        at = rfc3339(self._clock.wall())
-        await self._database.transaction(store_boxes.add_heartbeat, box, at, msgspec.json.encode(beat))
+        now = self._clock.wall()
+        await self._database.transaction(
+            store_boxes.add_heartbeat, box, rfc3339(now), msgspec.json.encode(beat)
+        )
+        async with self._database.reading() as connection:
+            order = await store_office.find_order(connection, box)
         return HeartbeatAnswer(
             next_s=self._heartbeat_s,
             catalogue_version=await self._shelf.version(),
             policy_version=(await self._policy.in_force()).version,
+            pairing=order_for(order, now),
         )
 
     async def look(self) -> list[BoxHealth]:
         """Every box, by shop."""
         async with self._database.reading() as connection:
-            boxes = await store_boxes.all_boxes(connection)
+            boxes = await store_office.boxes(connection)
             epochs = await store_events.epochs(connection)
             exceptions = await store_exceptions.count_by_box(connection)
         now = self._clock.wall()
@@ -73,24 +85,19 @@ class FleetDesk:
 
 
 def _health(row: BoxRow, epochs: list[EpochRow], exceptions: int, now: datetime) -> BoxHealth:
-    beat = _read(row.beat)
+    beat, until = read_beat(row.beat), certificate_until(row.certificate)
     silent_s = 0.0 if row.beat_at is None else (now - datetime.fromisoformat(row.beat_at)).total_seconds()
     return BoxHealth(
         box=row.box,
         shop=row.shop,
         shop_name=row.shop_name,
-        verdict=judge(beat, silent_s),
+        verdict=Verdict(Grade.UNKNOWN, "revoked") if row.revoked_at is not None else judge(beat, silent_s),
         heard_at=row.beat_at,
         # A clock that was set back must not make a box look heard from in the future.
         silent_s=max(0.0, silent_s),
         exceptions=exceptions,
         beat=beat,
         epochs=epochs,
+        revoked_at=row.revoked_at,
+        certificate_s=None if until is None else (until - now).total_seconds(),
     )
-
-
-def _read(body: bytes | None) -> Heartbeat | None:
-    try:
-        return None if body is None else msgspec.json.decode(body, type=Heartbeat)
-    except msgspec.DecodeError:
-        return None  # kept by another release; the next one comes within the minute

@@ -7,6 +7,8 @@ from cloud import words
 from cloud.fleet import BoxHealth
 from cloud.words import Language
 
+# Boxes renew at half of their year: one that has come this far has missed many renewals.
+CERTIFICATE_WARN_S = 90 * 86_400.0
 # Worst first: what needs a person stands at the top.
 _ORDER = (Grade.UNHEALTHY, Grade.WARNING, Grade.UNKNOWN, Grade.HEALTHY)
 
@@ -34,6 +36,8 @@ class Row(msgspec.Struct, frozen=True):
     box_seq: int | None
     catalogue: int | None
     software: str
+    # What is said of who it is, each with its state: `bad`, `warn` or nothing.
+    identity: list[tuple[str, str]]
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -46,7 +50,11 @@ class Count(msgspec.Struct, frozen=True):
 
 def rows(fleet: list[BoxHealth], language: Language) -> list[Row]:
     """The rows of the page, worst first, then by shop."""
-    ordered = sorted(fleet, key=lambda box: (_ORDER.index(box.verdict.grade), box.shop, box.box))
+    # What was revoked asks for nothing any more: it stands at the end.
+    ordered = sorted(
+        fleet,
+        key=lambda box: (bool(box.revoked_at), _ORDER.index(box.verdict.grade), box.shop, box.box),
+    )
     return [_row(box, language) for box in ordered]
 
 
@@ -60,6 +68,8 @@ def counts(fleet: list[BoxHealth], language: Language) -> list[Count]:
 def _row(box: BoxHealth, language: Language) -> Row:
     labels = words.LABELS[language]
     beat = box.beat
+    # What a revoked box said of its line is over.
+    heard = None if box.revoked_at else beat
     last = box.epochs[-1] if box.epochs else None
     number = beat.epoch if beat is not None else (last.epoch if last else None)
     held = next((epoch.seq for epoch in box.epochs if epoch.epoch == number), 0)
@@ -72,9 +82,9 @@ def _row(box: BoxHealth, language: Language) -> Row:
         reason=words.REASONS[language].get(box.verdict.reason, box.verdict.reason),
         exceptions=_exceptions(box.exceptions, labels),
         flags=_flags(beat, language),
-        line=labels.get(beat.link, beat.link) if beat else "",
-        line_state=beat.link if beat and beat.link in ("online", "degraded", "offline") else "unknown",
-        cause=words.CAUSES[language].get(beat.cause, "") if beat else "",
+        line=labels.get(heard.link, heard.link) if heard else "",
+        line_state=heard.link if heard and heard.link in ("online", "degraded", "offline") else "unknown",
+        cause=words.CAUSES[language].get(heard.cause, "") if heard else "",
         mode=labels.get(f"mode_{beat.mode}", "") if beat else "",
         heard=labels["never"]
         if beat is None
@@ -86,7 +96,26 @@ def _row(box: BoxHealth, language: Language) -> Row:
         box_seq=beat.seq if beat else None,
         catalogue=beat.catalogue_version if beat else None,
         software=beat.software if beat else "",
+        identity=_identity(box, language),
     )
+
+
+def _identity(box: BoxHealth, language: Language) -> list[tuple[str, str]]:
+    labels, beat, said = words.LABELS[language], box.beat, list[tuple[str, str]]()
+    if box.revoked_at is not None:
+        return [(labels["revoked_on"].format(date=box.revoked_at[:10]), "bad")]
+    left_s = box.certificate_s
+    if left_s is not None and left_s > 0:
+        text = labels["certificate_left"].format(age=words.age(left_s, language))
+        said.append((text, "warn" if left_s < CERTIFICATE_WARN_S else ""))
+    elif left_s is not None:
+        said.append((labels["certificate_ended"].format(age=words.age(-left_s, language)), "bad"))
+    if beat and beat.tills_paired:
+        many = labels["tills_many"].format(count=beat.tills_paired)
+        said.append((labels["tills_one"] if beat.tills_paired == 1 else many, ""))
+    if beat and beat.multicast == "blocked":
+        said.append((labels["multicast_blocked"], "warn"))
+    return said
 
 
 def _exceptions(count: int, labels: dict[str, str]) -> str:

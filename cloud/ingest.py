@@ -12,12 +12,12 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.domain import batch, event, statements
-from appliance.domain.dsse import Signer
+from appliance.domain.dsse import Signer, read_envelope
 from appliance.domain.errors import BadEvent, BadSignature, ChainFault, Fork, Gap
 from appliance.domain.event import GENESIS, Position, Sealed
 from appliance.domain.statements import HEAD_TYPE, RECEIPT_TYPE, Head, Keys, Receipt
 from appliance.runtime.clock import Clock, rfc3339
-from cloud import projection, store_events, store_exceptions, store_sales
+from cloud import projection, rotation, store_events, store_exceptions, store_sales
 from cloud.database import Database
 from cloud.projection import Reading
 
@@ -25,9 +25,13 @@ log = logging.getLogger(__name__)
 
 
 class Examined(msgspec.Struct, frozen=True):
-    """A batch whose signed head holds and names its last event; the readings run beside the events."""
+    """A batch whose signed head holds and names its last event; the readings run beside the events.
+
+    `key_id` is of the key that signed the head.
+    """
 
     head: Head
+    key_id: str
     events: list[Sealed]
     readings: list[Reading]
 
@@ -71,7 +75,8 @@ def examine(body: bytes, keys: Keys, *, box: str) -> Examined:
         raise BadEvent(f"a batch holds events of one box and one epoch: {box}, epoch {head.epoch}")
     if (last.link.epoch, last.link.seq, last.hash) != (head.epoch, head.seq, head.position.head):
         raise BadSignature("the signed head names another event than the last one of the batch")
-    return Examined(head, events, [projection.read_event(text) for text in bodies])
+    key_id = read_envelope(head_envelope).signatures[0].keyid
+    return Examined(head, key_id, events, [projection.read_event(text) for text in bodies])
 
 
 class Ingest:
@@ -85,7 +90,7 @@ class Ingest:
     async def take(self, box: str, keys: Keys, body: bytes, nonce: str) -> bytes:
         """Store a batch and return the receipt's envelope. Raises BadInput, BadSignature, ChainFault, CannotAccept.
 
-        `keys` holds the key the box enrolled with. A fork or a gap is also written down for head office to see.
+        `keys` holds every key that the box had. A fork or a gap is also written down for head office to see.
         """
         examined = await asyncio.to_thread(examine, body, keys, box=box)
         try:
@@ -129,6 +134,8 @@ async def store(connection: AsyncConnection, box: str, examined: Examined, at: s
     events = examined.events
     first, last = events[0].link.seq, examined.head.seq
     stored = await store_events.end_of(connection, box, examined.head.epoch)
+    if stored is None:
+        await rotation.check_opener(connection, box, examined.head.epoch, examined.key_id)
     stored = stored or Position(examined.head.epoch, 0, GENESIS)
     hashes = await store_events.hashes(connection, box, stored.epoch, first, min(last, stored.seq))
     fresh = decide(stored, hashes, events, box=box)
@@ -136,6 +143,7 @@ async def store(connection: AsyncConnection, box: str, examined: Examined, at: s
         return stored, 0
     end = examined.head.position
     await store_events.append(connection, box, fresh, end)
+    await rotation.adopt(connection, box, fresh, at)
     await keep_meaning(connection, box, fresh, examined.readings[len(events) - len(fresh) :], at)
     return end, len(fresh)
 

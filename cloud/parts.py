@@ -7,6 +7,7 @@ from aiohttp import web
 from appliance.domain.dsse import Signer
 from appliance.runtime.clock import Clock
 from cloud.auth import Door
+from cloud.authority import Authority
 from cloud.catalogue import Shelf
 from cloud.database import Database
 from cloud.enrolment import Enrolment
@@ -14,6 +15,7 @@ from cloud.fleet import FleetDesk
 from cloud.ingest import Ingest
 from cloud.operations import OperationDesk
 from cloud.policy import PolicyDesk
+from cloud.renewal import Renewal
 from cloud.rescue import RescueDesk
 from cloud.selling import SaleDesk
 
@@ -28,7 +30,9 @@ class Parts:
     door: Door
     ingest: Ingest
     rescue: RescueDesk
+    authority: Authority
     enrolment: Enrolment
+    renewal: Renewal
     shelf: Shelf
     policy: PolicyDesk
     selling: SaleDesk

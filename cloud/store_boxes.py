@@ -32,21 +32,12 @@ class Holder(msgspec.Struct, frozen=True):
     expires_at: str | None = None
 
 
-class BoxRow(msgspec.Struct, frozen=True):
-    """A box, and its last heartbeat if there was one."""
-
-    box: str
-    shop: str
-    shop_name: str
-    beat_at: str | None
-    beat: bytes | None
-
-
 async def name_shop(connection: AsyncConnection, number: str, name: str) -> None:
-    """Make a shop, or give it a new name."""
-    renamed = await connection.execute(update(shop).where(shop.c.shop == number).values(name=name))
-    if renamed.rowcount == 0:
-        await connection.execute(insert(shop), {"shop": number, "name": name})
+    """Make a shop, or give it a new name. An empty one changes nothing; a new shop is then called by its number."""
+    if await connection.scalar(select(shop.c.shop).where(shop.c.shop == number)) is None:
+        await connection.execute(insert(shop), {"shop": number, "name": name or number})
+    elif name:
+        await connection.execute(update(shop).where(shop.c.shop == number).values(name=name))
 
 
 async def add_ticket(
@@ -149,16 +140,3 @@ async def add_heartbeat(connection: AsyncConnection, name: str, at: str, body: b
     await connection.execute(
         delete(heartbeat).where(heartbeat.c.box == name, heartbeat.c.number <= oldest.scalar_subquery())
     )
-
-
-async def all_boxes(connection: AsyncConnection) -> list[BoxRow]:
-    """Every box with its last heartbeat, by shop."""
-    last = select(func.max(heartbeat.c.number).label("number")).group_by(heartbeat.c.box).subquery()
-    beat = select(heartbeat).join_from(heartbeat, last, heartbeat.c.number == last.c.number).subquery()
-    query = (
-        select(box.c.box, box.c.shop, shop.c.name, beat.c.at, beat.c.body)
-        .join_from(box, shop)
-        .outerjoin(beat, beat.c.box == box.c.box)
-        .order_by(box.c.shop, box.c.box)
-    )
-    return [BoxRow(*row) for row in await connection.execute(query)]

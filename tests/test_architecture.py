@@ -30,16 +30,22 @@ MAY_TAKE: dict[str, set[str]] = {
     "appliance.storage": _BASE,
     "appliance.services": _BASE | {"appliance.storage", "appliance.config"},
     "appliance.api": _BELOW_API,
+    "appliance.places": {"appliance.config"},
     "appliance.lan": _BELOW_WIRING,
-    "appliance.wiring": _BELOW_WIRING | {"appliance.lan"},
-    "appliance.cli_tills": _BELOW_WIRING | {"appliance.wiring"},
-    "appliance.cli_journal": _BELOW_WIRING | {"appliance.wiring"},
+    "appliance.setup": _BELOW_WIRING | {"appliance.places"},
+    "appliance.stopped": _BELOW_WIRING | {"appliance.places"},
+    "appliance.wiring": _BELOW_WIRING | {"appliance.lan", "appliance.places"},
+    "appliance.cli_identity": _BELOW_WIRING | {"appliance.places", "appliance.stopped"},
+    "appliance.cli_tills": _BELOW_WIRING | {"appliance.places", "appliance.wiring"},
+    "appliance.cli_journal": _BELOW_WIRING | {"appliance.places", "appliance.stopped"},
     "appliance.cli_rescue": _BELOW_WIRING,
     "appliance.cli": _BELOW_WIRING
-    | {"appliance.wiring", "appliance.cli_journal", "appliance.cli_rescue", "appliance.cli_tills"},
+    | {"appliance.places", "appliance.setup", "appliance.stopped", "appliance.wiring"}
+    | {"appliance.cli_identity", "appliance.cli_journal", "appliance.cli_rescue", "appliance.cli_tills"},
     "cloud": _BASE,
     "till": _BASE,
-    "provisioning": _BASE,
+    # A technician's tool finds boxes on the LAN as a till does.
+    "provisioning": _BASE | {"till"},
     # The demo talks to the cloud and to the box as a shop does: over the wire.
     "demo": _BASE | {"till"},
 }
@@ -62,7 +68,7 @@ WALL_CLOCK = {
     "datetime.datetime.utcnow",
 }
 # Where the parts are put together: there a generator is made from a seed, all others are handed it.
-COMPOSITION_ROOTS = {"cli", "wiring"}
+COMPOSITION_ROOTS = {"cli", "cli_identity", "wiring"}
 LINES_MAX = 300
 
 

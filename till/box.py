@@ -1,8 +1,8 @@
 """The box, as a till speaks to it (docs/PROTOCOL.md, "The box on the LAN")."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -13,6 +13,7 @@ from appliance.domain.catalogue import Article
 from appliance.domain.errors import BadSignature, Malformed, NotFound
 from appliance.domain.gtin import normalise
 from appliance.domain.link import Cause
+from appliance.domain.pairing import Observation
 from appliance.domain.wire import (
     Ack,
     ArticlesView,
@@ -27,7 +28,7 @@ from appliance.domain.wire import (
     WitnessAnswer,
 )
 from till.errors import NoAnswer, Refused
-from till.peer import Answer, Peer
+from till.peer import Peer
 from till.pin import Identity
 from till.sse import Message, Parser
 
@@ -39,7 +40,6 @@ CATALOGUE_BYTES_MAX = 64 * 1024 * 1024
 
 View = ModeView | SyncedView | CatalogueView
 _VIEWS: dict[str, type[View]] = {"mode": ModeView, "synced": SyncedView, "catalogue": CatalogueView}
-Kind = TypeVar("Kind")
 
 
 class Acked(msgspec.Struct, frozen=True):
@@ -52,15 +52,23 @@ class Acked(msgspec.Struct, frozen=True):
 class Box:
     """One box at one address. Every call raises NoAnswer or Refused; acks are verified under the box's key."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: str, identity: Identity) -> None:
-        self._peer = Peer(session, base, total_s=SALE_S)
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base: str,
+        identity: Identity,
+        *,
+        context: ssl.SSLContext | None = None,
+        token: str | None = None,
+    ) -> None:
+        self._peer = Peer(session, base, total_s=SALE_S, context=context, token=token)
         self.base = base
         self.identity = identity
 
     async def sell(self, sale_id: str, body: bytes) -> Acked:
         """Bring a sale; it is on the box's disk when this returns, also when it was there before."""
         answer = await self._peer.post("/v1/sales", body)
-        return Acked(self._verified(_parse(self._peer, answer, Ack), sale_id), answer.body)
+        return Acked(self._verified(self._peer.parsed(answer, Ack), sale_id), answer.body)
 
     async def look_up(self, sale_id: str) -> SaleView | None:
         """A sale as the box holds it, its ack verified; None when the box does not know it."""
@@ -70,25 +78,29 @@ class Box:
             if error.problem_code == NotFound.code:
                 return None
             raise
-        view = _parse(self._peer, answer, SaleView)
+        view = self._peer.parsed(answer, SaleView)
         self._verified(view.ack, sale_id)
         return view
 
     async def witness(self, head: bytes) -> WitnessAnswer:
         """Show the box a head that it signed; whether its journal lacks it. Safe to show twice."""
-        return _parse(self._peer, await self._peer.post("/v1/witness", head), WitnessAnswer)
+        return self._peer.parsed(await self._peer.post("/v1/witness", head), WitnessAnswer)
 
     async def operation(self, name: str, request: OperationRequest) -> OperationAnswer:
         """Ask for an online-only operation through the box."""
         answer = await self._peer.post(f"/v1/operations/{name}", canonical(request))
-        told = _parse(self._peer, answer, OperationAnswer)
+        told = self._peer.parsed(answer, OperationAnswer)
         if told.operation_id != request.operation_id:
             raise self._peer.not_our_words("an answer about another operation_id")
         return told
 
     async def status(self) -> Status:
         """How the box is; needs a token that it knows."""
-        return _parse(self._peer, await self._peer.get("/v1/status"), Status)
+        return self._peer.parsed(await self._peer.get("/v1/status"), Status)
+
+    async def observed(self, observation: Observation) -> None:
+        """Tell the box how it was found."""
+        await self._peer.post("/v1/observations", msgspec.json.encode(observation))
 
     async def article(self, code: str) -> Article | None:
         """An article by its id, or by a GTIN."""
@@ -104,7 +116,7 @@ class Box:
             if error.problem_code == NotFound.code:
                 return None
             raise
-        return next(iter(_parse(self._peer, answer, ArticlesView).articles), None)
+        return next(iter(self._peer.parsed(answer, ArticlesView).articles), None)
 
     async def catalogue(self, since: int | None) -> bytes:
         """A transfer (None: the snapshot), zipped and unchecked. Refused (`snapshot-required`) when too old."""
@@ -128,10 +140,10 @@ class Box:
         return ack
 
 
-async def hello(session: aiohttp.ClientSession, base: str) -> Hello:
+async def hello(session: aiohttp.ClientSession, base: str, context: ssl.SSLContext | None = None) -> Hello:
     """Who claims to be at this address. Raises NoAnswer or Refused."""
-    peer = Peer(session, base, total_s=SALE_S)
-    return _parse(peer, await peer.get("/v1/hello"), Hello)
+    peer = Peer(session, base, total_s=SALE_S, context=context)
+    return peer.parsed(await peer.get("/v1/hello"), Hello)
 
 
 async def _views(peer: Peer, chunks: AsyncIterator[bytes]) -> AsyncIterator[View]:
@@ -149,10 +161,3 @@ def _view(message: Message) -> View | None:
     # A later box may tell more: what is not known is not for us.
     kind = _VIEWS.get(message.event)
     return None if kind is None else msgspec.json.decode(message.data, type=kind)
-
-
-def _parse(peer: Peer, answer: Answer, kind: type[Kind]) -> Kind:
-    try:
-        return msgspec.json.decode(answer.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise peer.not_our_words(f"no {kind.__name__}: {error}") from error

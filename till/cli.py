@@ -1,4 +1,4 @@
-"""storebox-till: find boxes, sell scripts or single tickets, look at the copies that a till keeps.
+"""storebox-till: pair with a box, find it, sell scripts or single tickets, look at the copies that a till keeps.
 
 Exit codes: 0 fine; 1 something is unsent, refused or missing; 2 misuse. A ticket that was refused because an
 online-only operation hid in it never became one: the cashier was told, and it counts as fine.
@@ -17,16 +17,21 @@ from typing import get_args
 
 import msgspec
 
-from appliance.domain.errors import ConfigError, StoreboxError
+from appliance.domain.errors import BadInput, ConfigError, StoreboxError
+from appliance.domain.pairing import read_payload
+from appliance.domain.sale import Identifier, Text
 from appliance.runtime.clock import SystemClock
 from appliance.runtime.logs import log_to_stderr
 from appliance.runtime.process import run_daemon
 from till import show
 from till.copy import State
+from till.identity import TillKeys
+from till.meet import locate, pair, read_code
+from till.options import Options
 from till.run import run_script, sell_once
 from till.sentences import Lang
 from till.tickets import Basket
-from till.wiring import Options, ours
+from till.wiring import ours
 
 FINE, UNFINISHED, MISUSE = 0, 1, 2
 # A token on a command line can be read by every user of the machine.
@@ -55,6 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _discover(args: argparse.Namespace) -> bool:
     return _on_loop(lambda _: show.discover(args.seconds, args.interface, as_json=args.json))
+
+
+def _pair(args: argparse.Namespace) -> bool:
+    try:
+        invitation = read_payload(read_code(args.code, args.file))
+        till = msgspec.convert(args.till, Identifier)
+        name = msgspec.convert(args.name, Text)
+    except (BadInput, msgspec.ValidationError) as error:
+        raise ConfigError(str(error)) from error
+    with ours(args.state):
+        return _on_loop(lambda _: pair(args.state, till, name, invitation, args.interface, SystemClock()))
+
+
+def _locate(args: argparse.Namespace) -> bool:
+    options = _options(args)
+    with ours(options.state):
+        return _on_loop(lambda _: locate(options, SystemClock()))
 
 
 def _run(args: argparse.Namespace) -> bool:
@@ -119,12 +141,25 @@ def _on_loop(work: Callable[[asyncio.Event], Awaitable[bool]]) -> bool:
 
 
 def _options(args: argparse.Namespace) -> Options:
-    token = args.token or os.environ.get(BOX_TOKEN_VARIABLE)
-    if not token:
-        raise ConfigError(f"the box's token is missing: --token, or {BOX_TOKEN_VARIABLE} in the environment")
+    keys = TillKeys(args.state)
+    keys.load()
+    plain = args.box is not None and args.box.startswith("http://")
+    if keys.pairing is None or plain:
+        token = args.token or os.environ.get(BOX_TOKEN_VARIABLE)
+        if not token:
+            raise ConfigError(
+                f"this till is not paired (storebox-till pair), and has no token for a box without TLS: "
+                f"--token, or {BOX_TOKEN_VARIABLE} in the environment"
+            )
+        if args.till is None:
+            raise ConfigError("which till is this? --till")
+    elif args.token:
+        raise ConfigError("this till is paired: --token is for a --box http://... only")
+    else:
+        token = None
     return Options(
         state=args.state,
-        till_id=args.till,
+        till_id=args.till or keys.paired.till,
         box_token=token,
         cloud_url=args.cloud,
         cloud_token=args.cloud_token or os.environ.get(CLOUD_TOKEN_VARIABLE),
@@ -152,21 +187,41 @@ def _parser() -> argparse.ArgumentParser:
         "--state", type=Path, required=True, metavar="DIR", help="where this till keeps its copies"
     )
     till = argparse.ArgumentParser(add_help=False, parents=[state, interface])
-    till.add_argument("--till", required=True, metavar="ID", help="this till's id, as it was paired")
-    till.add_argument("--token", metavar="TOKEN", help=f"its token for the box (or ${BOX_TOKEN_VARIABLE})")
+    till.add_argument("--till", metavar="ID", help="this till's id; a paired one knows it")
+    till.add_argument(
+        "--token", metavar="TOKEN", help=f"its token for a box without TLS (or ${BOX_TOKEN_VARIABLE})"
+    )
     till.add_argument(
         "--cloud", metavar="URL", help="sell straight to this cloud too; without it, by the box only"
     )
     till.add_argument(
         "--cloud-token", metavar="TOKEN", help=f"its token for the cloud (or ${CLOUD_TOKEN_VARIABLE})"
     )
-    till.add_argument("--box", metavar="URL", help="where the box is; without it, the box is found by mDNS")
+    till.add_argument(
+        "--box",
+        metavar="PLACE",
+        help="where the box is, as HOST:PORT: looked at last; http://HOST:PORT: a box without TLS, only there",
+    )
     till.add_argument("--lang", choices=get_args(Lang), default="fr", help="of sentences for the cashier")
 
     discover = commands.add_parser("discover", parents=[interface], help="list the boxes on the LAN")
     discover.add_argument("--seconds", type=float, default=3.0, help="how long to listen")
     discover.add_argument("--json", action="store_true", help="one JSON object a line")
     discover.set_defaults(command=_discover)
+
+    pairing = commands.add_parser(
+        "pair", parents=[state, interface], help="come to know a box by the code that it shows"
+    )
+    pairing.add_argument(
+        "code", nargs="?", metavar="CODE", help="what the QR code says; - reads standard input"
+    )
+    pairing.add_argument("--file", metavar="FILE", help="a file that holds the code")
+    pairing.add_argument("--till", required=True, metavar="ID", help="what this till is called in sales")
+    pairing.add_argument("--name", default="", metavar="NAME", help="what people call it")
+    pairing.set_defaults(command=_pair)
+
+    locating = commands.add_parser("locate", parents=[till], help="look for the paired box, step by step")
+    locating.set_defaults(command=_locate)
 
     run = commands.add_parser(
         "run", parents=[till], help="play a script, then wait until all is in the cloud"

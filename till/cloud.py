@@ -1,5 +1,7 @@
 """The cloud, as a till speaks to it when it sells straight there (docs/PROTOCOL.md, "The cloud")."""
 
+import ssl
+
 import aiohttp
 import msgspec
 
@@ -14,8 +16,15 @@ SALE_S = 3.0
 class Cloud:
     """Head office at one URL. Calls raise NoAnswer or Refused; a sale whose outcome is open is safe to send again."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: str, *, total_s: float) -> None:
-        self._peer = Peer(session, base, total_s=total_s)
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base: str,
+        *,
+        total_s: float,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._peer = Peer(session, base, total_s=total_s, context=context)
 
     async def sell(self, sale_id: str, body: bytes) -> bytes:
         """Bring a sale; the cloud holds it when this returns. The verbatim answer."""

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
-from zeroconf import InterfaceChoice, ServiceStateChange, Zeroconf
+import psutil
+from zeroconf import InterfaceChoice, IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 SERVICE_TYPE = "_storebox._tcp.local."
@@ -31,11 +32,17 @@ class Found(msgspec.Struct, frozen=True):
     state: str
     addresses: list[str]
     port: int
+    tls: bool = False
+
+    @property
+    def places(self) -> list[str]:
+        """host:port, in the order to try them."""
+        return [f"{f'[{a}]' if ':' in a else a}:{self.port}" for a in self.addresses]
 
     @property
     def urls(self) -> list[str]:
         """Base URLs to try, in order."""
-        return [f"http://{f'[{a}]' if ':' in a else a}:{self.port}" for a in self.addresses]
+        return [f"{'https' if self.tls else 'http'}://{place}" for place in self.places]
 
 
 @asynccontextmanager
@@ -47,7 +54,7 @@ async def browsing(interfaces: Sequence[str] = ()) -> AsyncIterator[asyncio.Queu
     for address in interfaces:
         _check_ours(address)
     queue: asyncio.Queue[Found] = asyncio.Queue(FOUND_MAX)
-    zeroconf = AsyncZeroconf(interfaces=list(interfaces) or InterfaceChoice.All)
+    zeroconf = _zeroconf(interfaces)
     resolving: dict[str, asyncio.Task[None]] = {}
 
     async def resolve(name: str) -> None:
@@ -106,7 +113,32 @@ def read(info: AsyncServiceInfo) -> Found | None:
         state=told.get("st", ""),
         addresses=addresses,
         port=info.port,
+        tls=told.get("tls") == "1",
     )
+
+
+def _zeroconf(interfaces: Sequence[str]) -> AsyncZeroconf:
+    """On the chosen addresses, or on all, of both versions of IP where this machine has both."""
+    if interfaces:
+        return AsyncZeroconf(interfaces=list(interfaces))
+    everywhere = _everywhere()
+    if not any(isinstance(interface, int) for interface in everywhere):
+        return AsyncZeroconf(interfaces=InterfaceChoice.All)
+    try:
+        return AsyncZeroconf(interfaces=everywhere, ip_version=IPVersion.All)
+    except OSError:
+        return AsyncZeroconf(interfaces=InterfaceChoice.All)
+
+
+def _everywhere() -> list[str | int]:
+    """IPv4 addresses, and IPv6 interfaces but loopback, where nothing can be sent to a group."""
+    found: list[str | int] = []
+    for name, entries in sorted(psutil.net_if_addrs().items()):
+        found += [entry.address for entry in entries if entry.family == socket.AF_INET]
+        v6 = [entry.address for entry in entries if entry.family == socket.AF_INET6]
+        if any(not ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in v6):
+            found.append(socket.if_nametoindex(name))
+    return found
 
 
 def _check_ours(address: str) -> None:

@@ -1,26 +1,25 @@
 """Stay in touch with the box: find it, check who it is, hear its news; when it falls silent, find it again.
 
 The address may change at any time (a restart on another port, a new lease): the last good one is tried first, then
-whoever announces himself as our box. A box is pinned once it has accepted our token.
+whoever announces himself as our box. Who is believed decides `till/proof.py`.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
-
-import aiohttp
 
 from appliance.domain.link import Cause
 from appliance.domain.wire import Status
 from appliance.runtime.clock import Clock
-from till.box import Box, View, hello
+from till.box import Box, View
 from till.discovery import Found, browsing
-from till.errors import NoAnswer, NotOurBox, Refused
+from till.errors import NoAnswer, Refused
 from till.pace import for_ever
-from till.pin import PinFile, identity_of
-from till.report import Connected, Disconnected, Discovered, Tell, Untrusted
+from till.pin import PinFile
+from till.proof import Met, Prove
+from till.report import Connected, Disconnected, Discovered, Tell
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +41,10 @@ class Listener(Protocol):
         ...
 
 
-Prove = Callable[[str], Awaitable[Box | None]]
-
-
 class Places(Protocol):
     """Where a box may be."""
 
-    async def find(self, last: str | None, prove: Prove) -> Box | None:
+    async def find(self, last: str | None, prove: Prove) -> Met | None:
         """The first box that `prove` (given a base URL) accepts; `last` is the URL that worked before."""
         ...
 
@@ -59,9 +55,9 @@ class FixedPlace:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    async def find(self, last: str | None, prove: Prove) -> Box | None:  # noqa: ARG002
+    async def find(self, last: str | None, prove: Prove) -> Met | None:  # noqa: ARG002
         """Look at that URL."""
-        return await prove(self._url)
+        return (await prove(self._url)).met
 
 
 class AnnouncedPlaces:
@@ -73,33 +69,33 @@ class AnnouncedPlaces:
         self._tell = tell
         self._reported: dict[str, Found] = {}
 
-    async def find(self, last: str | None, prove: Prove) -> Box | None:
+    async def find(self, last: str | None, prove: Prove) -> Met | None:
         """Look where it was, then where it announces itself: our box when one is pinned, any box before."""
-        if last is not None and (box := await prove(last)) is not None:
-            return box
+        if last is not None and (met := (await prove(last)).met) is not None:
+            return met
         until_s = asyncio.get_running_loop().time() + SEARCH_S
         try:
             async with browsing(self._interfaces) as boxes:
                 while True:
                     async with asyncio.timeout_at(until_s):
                         found = await boxes.get()
-                    if (box := await self._look_at(found, prove)) is not None:
-                        return box
+                    if (met := await self._look_at(found, prove)) is not None:
+                        return met
         except TimeoutError:
             return None
         except OSError as error:
             log.warning("discovery.failed", extra={"error": str(error)})
             return None
 
-    async def _look_at(self, found: Found, prove: Prove) -> Box | None:
+    async def _look_at(self, found: Found, prove: Prove) -> Met | None:
         if self._reported.get(found.box) != found:
             self._reported[found.box] = found
             self._tell(Discovered.of(found))
         if self._pins.pinned is not None and self._pins.pinned.box != found.box:
             return None
         for url in found.urls:
-            if (box := await prove(url)) is not None:
-                return box
+            if (met := (await prove(url)).met) is not None:
+                return met
         return None
 
 
@@ -108,22 +104,19 @@ class Lookout:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
         places: Places,
-        pins: PinFile,
+        prove: Prove,
         listener: Listener,
         tell: Tell,
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        self._session = session
         self._places = places
-        self._pins = pins
+        self._prove = prove
         self._listener = listener
         self._tell = tell
         self._clock = clock
         self._rng = rng
-        self._told: set[tuple[str, str]] = set()
         self._listening: asyncio.Timeout | None = None
         self._status: Status | None = None
         self.box: Box | None = None
@@ -148,36 +141,12 @@ class Lookout:
 
     async def find(self) -> Box:
         """The box, at the first place where it proves itself and takes our token. Raises NoAnswer when nowhere."""
-        box = await self._places.find(None if self.box is None else self.box.base, self._prove)
-        if box is None:
+        met = await self._places.find(None if self.box is None else self.box.base, self._prove)
+        if met is None:
             self.first_try.set()
             raise NoAnswer("no box found", cause=Cause.NO_ANSWER, in_doubt=False)
-        self.box = box
-        return box
-
-    async def _prove(self, url: str) -> Box | None:
-        try:
-            greeting = await hello(self._session, url)
-            identity = identity_of(greeting)
-            self._pins.check(identity)
-            box = Box(self._session, url, identity)
-            self._status = await box.status()
-            await self._pins.pin(greeting)
-        except NotOurBox as error:
-            self._untrusted(url, str(error))
-        except Refused as error:
-            self._untrusted(url, f"our token was not accepted: {error.problem_code}")
-        except NoAnswer as error:
-            log.info("box.no_answer", extra={"url": url, "error": str(error)})
-        else:
-            return box
-        return None
-
-    def _untrusted(self, url: str, reason: str) -> None:
-        # Loud, and once: a till that knocks every few seconds must not bury its own log.
-        if (url, reason) not in self._told:
-            self._told.add((url, reason))
-            self._tell(Untrusted(url, reason))
+        self.box, self._status = met
+        return self.box
 
     async def _listen(self, box: Box) -> str:
         try:

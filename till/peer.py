@@ -5,10 +5,11 @@ a captive portal or a proxy. Its word neither accepts nor refuses a sale.
 """
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
@@ -22,6 +23,7 @@ CONNECT_S = 2.0
 # A box sends something at least every 15 s (a comment, when nothing happens); three missed are a dead line.
 SILENCE_S = 45.0
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
+Kind = TypeVar("Kind")
 
 
 class Answer(NamedTuple):
@@ -49,10 +51,21 @@ async def open_session(token: str | None) -> AsyncIterator[aiohttp.ClientSession
 class Peer:
     """Requests to one base URL over a session that others may share."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: str, *, total_s: float) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base: str,
+        *,
+        total_s: float,
+        context: ssl.SSLContext | None = None,
+        token: str | None = None,
+    ) -> None:
+        """`context`: how TLS is spoken, and with whom; `token`: instead of the session's own."""
         self._session = session
         self.base = base.rstrip("/")
         self._total_s = total_s
+        self._context: ssl.SSLContext | bool = True if context is None else context
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def get(
         self,
@@ -81,7 +94,11 @@ class Peer:
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=SILENCE_S)
         try:
             async with self._session.get(
-                self.base + path, timeout=timeout, allow_redirects=False
+                self.base + path,
+                headers=self._headers,
+                timeout=timeout,
+                allow_redirects=False,
+                ssl=self._context,
             ) as response:
                 if response.status != HTTPStatus.OK:
                     await self._read(response, ANSWER_BYTES_MAX)
@@ -98,9 +115,13 @@ class Peer:
         bytes_max: int,
         total_s: float,
     ) -> Answer:
-        headers = {}
+        headers = self._headers
         if body is not None:
-            headers = {"Content-Type": "application/json", digest.HEADER: digest.digest_of(body)}
+            headers = {
+                **headers,
+                "Content-Type": "application/json",
+                digest.HEADER: digest.digest_of(body),
+            }
         timeout = aiohttp.ClientTimeout(total=total_s, connect=CONNECT_S)
         try:
             async with self._session.request(
@@ -111,6 +132,7 @@ class Peer:
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
+                ssl=self._context,
             ) as response:
                 return Answer(response.status, await self._read(response, bytes_max))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -138,6 +160,13 @@ class Peer:
             return self.not_our_words(f"HTTP {response.status}: {error}")
         return Refused(response.status, problem.code, members)
 
+    def parsed(self, answer: Answer, kind: type[Kind]) -> Kind:
+        """The answer as what it should be. Raises NoAnswer when it is nothing of ours."""
+        try:
+            return msgspec.json.decode(answer.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self.not_our_words(f"no {kind.__name__}: {error}") from error
+
     def not_our_words(self, detail: str) -> NoAnswer:
         """The error for an answer that no peer of ours gives."""
         return NoAnswer(f"{self.base}: {detail}", cause=Cause.CAPTIVE_PORTAL, in_doubt=True)
@@ -153,7 +182,7 @@ def _cause(error: Exception) -> Cause:
     match error:
         case aiohttp.ClientConnectorDNSError():
             return Cause.NO_DNS
-        case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
+        case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError() | ssl.SSLError():
             return Cause.TLS
         case ConnectionRefusedError() | aiohttp.ServerDisconnectedError() | ConnectionResetError():
             return Cause.CLOUD_DOWN

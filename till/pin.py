@@ -4,6 +4,7 @@ mDNS and `/v1/hello` only claim; what proves a box is a signed head that verifie
 """
 
 import asyncio
+import base64
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,8 @@ from appliance.domain.dsse import spki_fingerprint
 from appliance.domain.errors import BadSignature, ConfigError
 from appliance.domain.event import HASH_BYTES
 from appliance.domain.identity import box_id
-from appliance.domain.statements import HEAD_TYPE, Head, verify
+from appliance.domain.keychain import KeyRotation, Rotation, keys_after
+from appliance.domain.statements import HEAD_TYPE, Head, Keys, verify
 from appliance.domain.wire import Ack, Hello
 from appliance.runtime.files import write_whole
 from appliance.runtime.keyfile import read_public_pem
@@ -21,11 +23,11 @@ from till.errors import NotOurBox
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """A box by its key; `box` and `fp` follow from it."""
+    """A box by its keys: `box` follows from its first one, `fp` from the one that signs now; `keys` are all of them."""
 
     box: str
     fp: str
-    key: Ed25519PublicKey
+    keys: Keys
 
     def check_ack(self, ack: Ack, sale_id: str) -> None:
         """Return when this box vouches for that sale: its signed head stands at or behind the sale's place.
@@ -33,7 +35,7 @@ class Identity(msgspec.Struct, frozen=True):
         Raises BadSignature otherwise. The event's hash is only known to be well formed, except at the head itself:
         the till does not hold the event that the box made of its sale.
         """
-        head = verify(bytes(ack.head), HEAD_TYPE, Head, {self.fp: self.key})
+        head = verify(bytes(ack.head), HEAD_TYPE, Head, self.keys)
         if ack.sale_id != sale_id or ack.box != self.box or head.box != self.box:
             raise BadSignature(f"an ack of {ack.box} for {ack.sale_id}, not of {self.box} for {sale_id}")
         if not _is_hash(ack.hash) or ack.seq < 1 or head.epoch != ack.epoch or head.seq < ack.seq:
@@ -52,14 +54,43 @@ def _is_hash(text: str) -> bool:
 
 
 def identity_of(hello: Hello) -> Identity:
-    """Who the hello claims to be. Raises NotOurBox when its names do not follow from its key."""
+    """Who the hello claims to be. Raises NotOurBox when its names do not follow from its keys."""
     try:
         key = read_public_pem(hello.key)
-    except ConfigError as error:
-        raise NotOurBox(f"{hello.box} shows a key that is none: {error}") from error
-    if spki_fingerprint(key) != hello.fp or box_id(key) != hello.box:
+        first = key if not hello.rotations else _first_key(hello.rotations[0])
+        chain = keys_after(hello.box, hello.rotations, first)
+    except (BadSignature, ConfigError) as error:
+        raise NotOurBox(f"{hello.box} shows a key that is none of its own: {error}") from error
+    if spki_fingerprint(key) != hello.fp or spki_fingerprint(chain.current) != hello.fp:
         raise NotOurBox(f"{hello.box} shows a key that is not its own")
-    return Identity(hello.box, hello.fp, key)
+    if box_id(first) != hello.box:
+        raise NotOurBox(f"{hello.box} shows a key that is not its own")
+    return Identity(hello.box, hello.fp, chain.keys)
+
+
+def goes_on(known: Hello, met: Hello) -> Identity:
+    """The identity of a box that was known as `known` and shows itself as `met`: the same, or with later keys.
+
+    Raises NotOurBox otherwise; also when it shows fewer rotations than it had: a retired key opens nothing again.
+    """
+    identity = identity_of(met)
+    as_before = met.rotations[: len(known.rotations)] == known.rotations
+    if met.box != known.box or known.fp not in identity.keys or not as_before:
+        raise NotOurBox(
+            f"{met.box} answers with a key that does not follow from that of {known.box}",
+            known=known.box,
+            met=met.box,
+        )
+    return identity
+
+
+def _first_key(rotation: Rotation) -> Ed25519PublicKey:
+    """The key that a box's first rotation left. Nothing is proven by it: `keys_after` and `box_id` do that."""
+    try:
+        payload = base64.b64decode(rotation.by_old.payload, validate=True)
+        return read_public_pem(msgspec.json.decode(payload, type=KeyRotation).old)
+    except (ValueError, RecursionError) as error:
+        raise BadSignature(f"the first rotation cannot be read: {error}") from error
 
 
 class PinFile:
@@ -83,7 +114,7 @@ class PinFile:
 
     def check(self, identity: Identity) -> None:
         """Raises NotOurBox when another box is pinned."""
-        if self.pinned is not None and self.pinned.fp != identity.fp:
+        if self.pinned is not None and self.pinned.fp not in identity.keys:
             raise NotOurBox(
                 f"{identity.box} answers, but this till knows {self.pinned.box}; "
                 f"if the box was replaced, remove {self._path}",

@@ -9,6 +9,9 @@ import msgspec
 from till.copy import State, Way
 from till.discovery import Found
 
+# Where a box was looked for, in this order.
+Rung = Literal["last", "mdns", "list", "locator", "manual"]
+
 
 class Line(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True):
     """The base of all lines; its tag says what happened."""
@@ -33,6 +36,7 @@ class Discovered(Line, frozen=True, tag="discovered"):
     state: str
     addresses: list[str]
     port: int
+    tls: bool = False
 
     @classmethod
     def of(cls, found: Found) -> "Discovered":
@@ -59,6 +63,36 @@ class Untrusted(Line, frozen=True, tag="untrusted"):
 
     url: str
     reason: str
+
+
+class Paired(Line, frozen=True, tag="paired"):
+    """This till and this box know each other now."""
+
+    till: str
+    box: str
+    shop: str
+
+
+class RePaired(Line, frozen=True, tag="re_paired"):
+    """Head office put this box in the place of the one that we knew, and it knows us."""
+
+    box: str
+    instead_of: str
+
+
+class Tried(Line, frozen=True, tag="tried"):
+    """One place where the box was looked for, and what came of it; told once for each outcome."""
+
+    rung: Rung
+    url: str
+    outcome: str
+
+
+class NotFound(Line, frozen=True, tag="not_found"):
+    """The box is nowhere: what was tried, and what the staff can do."""
+
+    tried: list[str]
+    sentence: str
 
 
 class Proposal(Line, frozen=True, tag="proposal"):

@@ -7,11 +7,12 @@ import sys
 from appliance.runtime.clock import Clock
 from appliance.runtime.supervision import supervised
 from till.copy import State
+from till.options import Options
 from till.pace import unless
 from till.report import Done, Sold, Started, Totals, to_stdout
 from till.script import LineReader, Player
 from till.tickets import Basket
-from till.wiring import OpenTill, Options, open_till
+from till.wiring import OpenTill, open_till
 
 # How long the first ticket waits for the box to be found: one search, and its answers.
 FIRST_TRY_S = 6.0

@@ -11,14 +11,19 @@ import msgspec
 
 from appliance.domain.errors import ConfigError
 from appliance.domain.wire import Status
-from till.box import Box, hello
+from appliance.runtime.clock import SystemClock
+from appliance.runtime.tls import unverified_context
+from till.box import hello
 from till.copy import Copy, State, read_copies, read_counts
 from till.discovery import Found, search
 from till.errors import NoAnswer, NotOurBox, Refused
+from till.options import Options
 from till.peer import open_session
-from till.pin import PinFile, identity_of
+from till.pin import identity_of
+from till.report import Line, Untrusted
 from till.run import nothing_open
-from till.wiring import COPIES_FILE, PIN_FILE, Options
+from till.whereabouts import open_whereabouts
+from till.wiring import COPIES_FILE
 
 
 class Seen(Found, frozen=True):
@@ -53,13 +58,18 @@ async def discover(seconds: float, interfaces: Sequence[str], *, as_json: bool) 
 
 async def status(options: Options) -> bool:
     """Print how the till and its box are. Returns whether the box answers and nothing is unsent or refused."""
-    pins = PinFile(options.state / PIN_FILE)
-    await asyncio.to_thread(pins.load)
     counts = {str(state): n for state, n in (await asyncio.to_thread(_counts, options.state)).items()}
-    box, problem = await _ask(options, pins)
-    pinned = None if pins.pinned is None else pins.pinned.box
-    _print(View(options.till_id, pinned, counts, box, problem))
-    return box is not None and nothing_open(counts)
+    problems: list[str] = []
+
+    def heard(line: Line) -> None:
+        if isinstance(line, Untrusted):
+            problems.append(line.reason)
+
+    async with open_whereabouts(options, heard, SystemClock()) as here:
+        met = await here.places.find(None, here.prove)
+    problem = None if met is not None else (problems or ["no box was found"])[-1]
+    _print(View(options.till_id, here.known, counts, None if met is None else met.status, problem))
+    return met is not None and nothing_open(counts)
 
 
 def copies(state_directory: Path, state: State | None) -> bool:
@@ -83,10 +93,12 @@ def _counts(state_directory: Path) -> dict[State, int]:
 
 async def _greet(found: Found) -> str:
     reason = "no address"
+    # A till that is looking around believes nobody: what it sees here is shown, not used.
+    context = unverified_context() if found.tls else None
     async with open_session(None) as session:
         for url in found.urls:
             try:
-                identity = identity_of(await hello(session, url))
+                identity = identity_of(await hello(session, url, context))
             except (NoAnswer, NotOurBox, Refused) as error:
                 reason = str(error)
                 continue
@@ -94,26 +106,6 @@ async def _greet(found: Found) -> str:
                 "ok" if (identity.box, identity.fp) == (found.box, found.fp) else "answers under another key"
             )
     return reason
-
-
-async def _ask(options: Options, pins: PinFile) -> tuple[Status | None, str | None]:
-    urls = [options.box_url] if options.box_url is not None else await _announced(options, pins)
-    reason = "no box announced itself"
-    async with open_session(options.box_token) as session:
-        for url in urls:
-            try:
-                identity = identity_of(await hello(session, url))
-                pins.check(identity)
-                return await Box(session, url, identity).status(), None
-            except (NoAnswer, NotOurBox, Refused) as error:
-                reason = str(error)
-    return None, reason
-
-
-async def _announced(options: Options, pins: PinFile) -> list[str]:
-    found = await search(3.0, options.interfaces)
-    known = None if pins.pinned is None else pins.pinned.box
-    return [url for box in found if known in (None, box.box) for url in box.urls]
 
 
 def _plain(copy: Copy) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Put a till together: plain constructors; leaving the block takes everything down again."""
 
-import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,39 +12,25 @@ from appliance.runtime.files import sole_owner
 from appliance.runtime.supervision import Service
 from till.box import Box
 from till.catalogue import open_catalogue
-from till.cloud import SALE_S, Cloud
+from till.cloud import Cloud
 from till.copy import Copies, open_copies
 from till.delivery import Delivery
-from till.lookout import AnnouncedPlaces, FixedPlace, Lookout
+from till.lookout import Lookout
 from till.news import News
+from till.observing import Observing
 from till.operations import Operations
+from till.options import Options
 from till.peer import open_session
-from till.pin import PinFile
 from till.pricing import Pricing
 from till.refresh import Refresh
 from till.report import Tell
 from till.selling import Selling
-from till.sentences import Lang
 from till.settling import Settling
 from till.tickets import uuid7
 from till.ways import Ways
+from till.whereabouts import open_whereabouts
 
-COPIES_FILE, CATALOGUE_FILE, PIN_FILE, LOCK_FILE = "copies.db", "catalogue.db", "box.json", "lock"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Who this till is, and where it may look. Without a cloud it sells through the box only."""
-
-    state: Path
-    till_id: str
-    box_token: str
-    cloud_url: str | None = None
-    cloud_token: str | None = None
-    box_url: str | None = None
-    interfaces: Sequence[str] = ()
-    lang: Lang = "fr"
-    cloud_timeout_s: float = SALE_S
+COPIES_FILE, CATALOGUE_FILE, LOCK_FILE = "copies.db", "catalogue.db", "lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +66,18 @@ async def open_till(
 ) -> AsyncIterator[OpenTill]:
     """A till on a state directory that is `ours`. Raises ConfigError when it belongs to another till."""
     async with AsyncExitStack() as stack:
-        pins = PinFile(options.state / PIN_FILE)
-        await asyncio.to_thread(pins.load)
+        here = await stack.enter_async_context(open_whereabouts(options, tell, clock))
         copies = await stack.enter_async_context(open_copies(options.state / COPIES_FILE, options.till_id))
         catalogue = await stack.enter_async_context(open_catalogue(options.state / CATALOGUE_FILE))
-        box_session = await stack.enter_async_context(open_session(options.box_token))
         cloud = None
         if options.cloud_url is not None:
             cloud_session = await stack.enter_async_context(open_session(options.cloud_token))
-            cloud = Cloud(cloud_session, options.cloud_url, total_s=options.cloud_timeout_s)
+            cloud = Cloud(
+                cloud_session,
+                options.cloud_url,
+                total_s=options.cloud_timeout_s,
+                context=here.cloud_context,
+            )
 
         def box() -> Box | None:
             return lookout.box
@@ -120,16 +108,17 @@ async def open_till(
             clock,
         )
         operations = Operations(ways, box, cloud, new_id, tell, options.lang, clock)
-        places = (
-            FixedPlace(options.box_url)
-            if options.box_url is not None
-            else AnnouncedPlaces(pins, options.interfaces, tell)
-        )
-        lookout = Lookout(box_session, places, pins, News(ways, settling, refresh), tell, clock, rng)
+        observing = None
+        if here.ladder is not None:
+            ladder = here.ladder
+            observing = Observing(here.keys, lambda: ladder.found_by, box, options.interfaces, clock)
+        news = News(ways, settling, refresh, met=lambda: None if observing is None else observing.met())
+        lookout = Lookout(here.places, here.prove, news, tell, clock, rng)
         services = [
             Service("lookout", lookout.run),
             Service("settling", settling.run),
             Service("refresh", refresh.run),
+            *([] if observing is None else [Service("observing", observing.run)]),
         ]
         yield OpenTill(
             copies=copies,

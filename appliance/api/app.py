@@ -2,14 +2,26 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from appliance import __version__
-from appliance.api import articles, box, exports, keys, operations, sales, witness
-from appliance.api.access import for_loopback_or_tills, for_tills
+from appliance.api import articles, box, exports, keys, operations, pairing, sales, tills, witness
+from appliance.api.access import TILL, for_console, for_loopback_or_tills, for_tills
+from appliance.api.headers import add_strict_headers
+from appliance.api.limits import for_newcomers, for_strangers, limits_middleware
 from appliance.api.openapi import Route, document
 from appliance.domain.dsse import Envelope
+from appliance.domain.pairing import (
+    Observation,
+    PairAnswer,
+    PairingOpen,
+    PairingView,
+    PairRequest,
+    TillName,
+    TillView,
+)
 from appliance.domain.sale import SALE_BYTES_MAX, Sale
 from appliance.domain.wire import (
     CATALOGUE_MEDIA,
@@ -24,15 +36,20 @@ from appliance.domain.wire import (
     Status,
     WitnessAnswer,
 )
+from appliance.runtime.guard import Guard
 from appliance.runtime.problem import Handler, problem_middleware
 from appliance.services.feed import Feed
+from appliance.services.multicast import MulticastWatch
+from appliance.services.pairing import Pairing
+from appliance.services.rates import Rates
 from appliance.services.report import Report
+from appliance.services.tills import TillDesk
 
 ROUTES = (
     Route("GET", "/v1/hello", box.get_hello, "anybody", "The name of the box", {200: Hello}),
     Route("GET", "/livez", box.get_live, "anybody", "The event loop turns", {200: Ready}),
     Route("GET", "/readyz", box.get_ready, "anybody", "Sales can be accepted", {200: Ready}, (503, 507)),
-    Route("GET", "/openapi.json", box.get_openapi, "anybody", "This document", {200: "application/json"}),
+    Route("GET", "/openapi.json", box.get_openapi, "till", "This document", {200: "application/json"}),
     Route("GET", "/metrics", box.get_metrics, "loopback or till", "Prometheus metrics", {200: "text/plain"}),
     Route("GET", "/v1/status", box.get_status, "till", "The box in numbers", {200: Status}),
     Route("GET", "/v1/events", box.get_events, "till", "Server-sent events", {200: "text/event-stream"}),
@@ -99,8 +116,8 @@ ROUTES = (
         "POST",
         "/v1/exports",
         exports.post_export,
-        "till",
-        "The box's own command only: record in the chain that the journal was exported",
+        "console",
+        "Record in the chain that the journal was exported",
         {201: ExportNote},
         (400, 403, 408, 413, 415, 503, 507),
         body=ExportNote,
@@ -115,20 +132,95 @@ ROUTES = (
         (400, 404, 408, 413, 415, 422, 502, 503, 504),
         body=OperationRequest,
     ),
+    Route(
+        "POST",
+        "/v1/pair",
+        pairing.post_pair,
+        "newcomer",
+        "Let a till in: by the secret of the open window, or by a key that the box before this one knew",
+        {201: PairAnswer},
+        (400, 408, 413, 415, 503, 507),
+        body=PairRequest,
+    ),
+    Route(
+        "POST",
+        "/v1/observations",
+        pairing.post_observation,
+        "till",
+        "Whether the till sees the box by multicast",
+        {204: None},
+        (400, 408, 413, 415),
+        body=Observation,
+    ),
+    Route("GET", "/v1/tills", tills.list_tills, "console", "The paired tills", {200: list[TillView]}),
+    Route(
+        "PATCH",
+        "/v1/tills/{till}",
+        tills.rename_till,
+        "console",
+        "Give a till another name for people",
+        {200: TillView},
+        (400, 404, 408, 413, 415, 503, 507),
+        body=TillName,
+    ),
+    Route(
+        "DELETE",
+        "/v1/tills/{till}",
+        tills.revoke_till,
+        "console",
+        "Let a till in no more, from its next request on",
+        {204: None},
+        (404, 503, 507),
+    ),
+    Route(
+        "POST",
+        "/v1/pairing",
+        pairing.open_pairing,
+        "console",
+        "Open the pairing window; one that was open ends",
+        {201: PairingView},
+        (400, 408, 413, 415, 503, 507),
+        body=PairingOpen,
+    ),
+    Route(
+        "GET", "/v1/pairing", pairing.get_pairing, "console", "The open window", {200: PairingView}, (404,)
+    ),
+    Route("DELETE", "/v1/pairing", pairing.close_pairing, "console", "Close the window", {204: None}),
 )
 
 GUARDS: dict[str, Callable[[Handler], Handler]] = {
-    "anybody": lambda handler: handler,
+    "anybody": for_strangers,
+    "newcomer": for_newcomers,
     "till": for_tills,
     "loopback or till": for_loopback_or_tills,
+    "console": for_console,
 }
 
 
-def make_app(hello: Hello, feed: Feed, report: Report) -> web.Application:
+@dataclass(frozen=True)
+class Doors:
+    """Who stands at the doors, beside the parts that the report knows."""
+
+    feed: Feed
+    pairing: Pairing
+    tills: TillDesk
+    multicast: MulticastWatch
+    rates: Rates
+    guard: Guard
+    tls: bool
+
+
+def make_app(doors: Doors, report: Report) -> web.Application:
     """The box's application; routes that are not open to anybody or to the box itself ask for a till's token."""
-    app = web.Application(middlewares=[problem_middleware], client_max_size=SALE_BYTES_MAX)
-    app[keys.HELLO] = hello
-    app[keys.FEED] = feed
+    known = doors.guard.middleware(lambda request: TILL in request)
+    app = web.Application(
+        middlewares=[known, problem_middleware, limits_middleware], client_max_size=SALE_BYTES_MAX
+    )
+    app[keys.FEED] = doors.feed
+    app[keys.MULTICAST] = doors.multicast
+    app[keys.PAIRING] = doors.pairing
+    app[keys.RATES] = doors.rates
+    app[keys.TILLS] = doors.tills
     app[keys.REPORT] = report
     app[keys.MIRROR] = report.mirror
     app[keys.MIRROR_KEEPER] = report.keeper
@@ -136,8 +228,9 @@ def make_app(hello: Hello, feed: Feed, report: Report) -> web.Application:
     app[keys.PRESENCE] = report.presence
     app[keys.SELLING] = report.selling
     app[keys.OPENAPI] = json.dumps(document(ROUTES, version=__version__)).encode()
-    app[keys.STREAMS] = set()
+    app[keys.STREAMS] = {}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, GUARDS[route.access](route.handler))
     app.on_shutdown.append(box.end_streams)
+    add_strict_headers(app, tls=doors.tls)
     return app

@@ -8,7 +8,8 @@ from aiohttp_sse import EventSourceResponse, sse_response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from appliance.api.keys import FEED, HELLO, OPENAPI, REPORT, STREAMS
+from appliance.api.access import TILL
+from appliance.api.keys import FEED, OPENAPI, PAIRING, REPORT, STREAMS
 from appliance.api.metrics import StatusCollector
 from appliance.domain.errors import StorageFault
 from appliance.domain.wire import Ready
@@ -21,7 +22,7 @@ PING_S = 15.0
 
 async def get_hello(request: web.Request) -> web.Response:
     """The name of the box: all that anybody may know."""
-    return json_answer(request.app[HELLO])
+    return json_answer(request.app[PAIRING].hello())
 
 
 async def get_live(request: web.Request) -> web.Response:
@@ -59,19 +60,26 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     """Server-sent events: the current view of each topic, then every change, until the till leaves."""
     async with sse_response(request, ping_interval=PING_S) as response:
         with request.app[FEED].subscribe() as subscription:
-            request.app[STREAMS].add(response)
+            request.app[STREAMS][response] = request[TILL]
             sender = asyncio.create_task(_send_all(subscription, response), name="sse")
             try:
                 await response.wait()
             finally:
                 sender.cancel()
-                request.app[STREAMS].discard(response)
+                request.app[STREAMS].pop(response, None)
     return response
 
 
 async def end_streams(app: web.Application) -> None:
     """At shutdown: streams last for ever unless they are ended."""
-    for response in app[STREAMS].copy():
+    streams = app[STREAMS]
+    for response in list(streams):
+        response.stop_streaming()
+
+
+def end_streams_of(app: web.Application, till: str) -> None:
+    """A till's streams, when it is revoked or paired anew: only a new request says who listens."""
+    for response in [response for response, whose in app[STREAMS].items() if whose == till]:
         response.stop_streaming()
 
 

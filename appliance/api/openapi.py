@@ -10,6 +10,12 @@ import msgspec
 
 from appliance.runtime.problem import MEDIA_TYPE, Handler, Problem
 
+# To a page in a browser, and to who asks too often.
+ALWAYS = (403, 429)
+OPEN = ("anybody", "newcomer")
+SECURITY = (
+    "A till's token, on a connection that shows the certificate it is bound to: both from POST /v1/pair"
+)
 REF = "#/components/schemas/{name}"
 
 
@@ -17,23 +23,23 @@ REF = "#/components/schemas/{name}"
 class Route:
     """One call: what it does, who may make it, and the types it takes and gives."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     handler: Handler
-    access: Literal["anybody", "till", "loopback or till"]
+    access: Literal["anybody", "newcomer", "till", "loopback or till", "console"]
     summary: str
-    answers: dict[int, type[msgspec.Struct] | str]
+    answers: dict[int, type | str | None]
     problems: tuple[int, ...] = ()
     body: type[msgspec.Struct] | None = None
     query: tuple[str, ...] = ()
 
 
 def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
-    """The document for these routes. An answer given as text is a media type without a schema."""
+    """The document for these routes. An answer given as text is a media type without a schema, None an empty one."""
     routes = list(routes)
     types: set[Any] = {Problem}
     for route in routes:
-        types.update(answer for answer in route.answers.values() if not isinstance(answer, str))
+        types.update(answer for answer in route.answers.values() if _has_type(answer))
         types.update({route.body} - {None})
     ordered = sorted(types, key=lambda kind: str(kind.__name__))
     schemas, components = msgspec.json.schema_components(ordered, ref_template=REF)
@@ -50,9 +56,7 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {
-                "till": {"type": "http", "scheme": "bearer", "description": "`storebox pair`"}
-            },
+            "securitySchemes": {"till": {"type": "http", "scheme": "bearer", "description": SECURITY}},
         },
     }
 
@@ -60,11 +64,12 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
 def _operation(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, answer in route.answers.items():
-        content = (
-            {answer: {}} if isinstance(answer, str) else {"application/json": {"schema": schema_of[answer]}}
-        )
-        answers[str(status)] = {"description": route.summary, "content": content}
-    refusals = (*route.problems, *((401,) if route.access != "anybody" else ()))
+        answers[str(status)] = {"description": route.summary}
+        if isinstance(answer, str):
+            answers[str(status)]["content"] = {answer: {}}
+        elif answer is not None:
+            answers[str(status)]["content"] = {"application/json": {"schema": schema_of[answer]}}
+    refusals = {*route.problems, *ALWAYS, *(() if route.access in OPEN else (401,))}
     for status in sorted(refusals):
         content = {MEDIA_TYPE: {"schema": schema_of[Problem]}}
         answers[str(status)] = {"description": "Refused; `code` says why", "content": content}
@@ -74,7 +79,7 @@ def _operation(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
         "parameters": [_parameter(name, "path") for name in re.findall(r"\{(\w+)\}", route.path)]
         + [_parameter(name, "query") for name in route.query],
         "responses": answers,
-        "security": [] if route.access == "anybody" else [{"till": []}],
+        "security": [] if route.access in OPEN else [{"till": []}],
     }
     if route.body is not None:
         operation["requestBody"] = {
@@ -82,6 +87,10 @@ def _operation(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
             "content": {"application/json": {"schema": schema_of[route.body]}},
         }
     return operation
+
+
+def _has_type(answer: type | str | None) -> bool:
+    return not (answer is None or isinstance(answer, str))
 
 
 def _parameter(name: str, place: str) -> dict[str, Any]:

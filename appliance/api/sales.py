@@ -8,13 +8,15 @@ from aiohttp import hdrs, web
 
 from appliance.api.access import TILL
 from appliance.api.bodies import read_json
-from appliance.api.keys import PRESENCE, SELLING
+from appliance.api.keys import PRESENCE, RATES, SELLING
+from appliance.api.limits import identified
 from appliance.domain import digest
 from appliance.domain.sale import SALE_BYTES_MAX, read_sale
 from appliance.runtime.bodies import JSON, json_answer
 from appliance.runtime.problem import answer_to
 from appliance.runtime.shortway import Asked, ShortWay, answer
 from appliance.services.presence import Presence
+from appliance.services.rates import Rates
 from appliance.services.selling import Selling
 
 SALES = "/v1/sales"
@@ -30,11 +32,13 @@ async def post_sale(request: web.Request) -> web.Response:
 def short_way(app: web.Application) -> ShortWay:
     """The same for a till that keeps a connection for its sales."""
     told = partial(answer_to, method=hdrs.METH_POST, path=SALES)
-    return ShortWay(SALES, SALE_BYTES_MAX, partial(_post_shortly, app[PRESENCE], app[SELLING]), told)
+    serve = partial(_post_shortly, app[PRESENCE], app[RATES], app[SELLING])
+    return ShortWay(SALES, SALE_BYTES_MAX, serve, told)
 
 
-async def _post_shortly(presence: Presence, selling: Selling, asked: Asked) -> bytes:
-    till = await presence.identify(asked.headers.get("authorization"), asked.certificate, asked.remote)
+async def _post_shortly(presence: Presence, rates: Rates, selling: Selling, asked: Asked) -> bytes:
+    authorization = asked.headers.get("authorization")
+    till = await identified(presence, rates, authorization, asked.certificate, asked.remote)
     digest.check_digest(asked.headers.get("content-digest"), asked.body)
     return answer(*await _accept(selling, asked.body, till))
 

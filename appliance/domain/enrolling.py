@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from appliance.domain.dsse import Envelope
 from appliance.domain.errors import Malformed
+from appliance.domain.keychain import Rotation
 from appliance.domain.pairing import Pem, TillRecord
 from appliance.domain.sale import Identifier, Text
 from appliance.domain.wire import Nonce
@@ -69,12 +70,16 @@ class EnrolAnswer(msgspec.Struct, frozen=True):
 
 
 class RenewRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Signed with the enrolled key, which is all the proof that is asked: it holds after the certificate has ended."""
+    """Signed with the enrolled key, which is all the proof that is asked: it holds after the certificate has ended.
+
+    `rotations` are all of the box's: head office may not have heard of the last ones, and hears of no event meanwhile.
+    """
 
     box: str
     nonce: Nonce
     csr: Pem
     lan_csr: Pem
+    rotations: list[Rotation] = []
 
 
 class RenewAnswer(msgspec.Struct, frozen=True):
@@ -135,7 +140,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class BoxView(msgspec.Struct, frozen=True):
-    """A box as head office knows it."""
+    """A box as head office knows it; `backlog` is what it said last that it still owed."""
 
     box: str
     shop: str
@@ -147,6 +152,7 @@ class BoxView(msgspec.Struct, frozen=True):
     heard_at: str | None
     addresses: list[str]
     state: str
+    backlog: int | None = None
 
 
 class AuditRow(msgspec.Struct, frozen=True):

@@ -1,7 +1,6 @@
 """Every error that storebox promises to callers: a stable code, a title, and what to know about it.
 
 The tree, caught by branch:
-
     StoreboxError
     ├── BadInput            the bytes cannot be read as what they claim to be
     │   ├── Malformed       not JSON, or not JSON of our kind
@@ -30,6 +29,7 @@ The tree, caught by branch:
     ├── CannotAccept        nothing can be accepted right now; the till must not hand out a ticket
     │   ├── Busy            the queue to the disk is full
     │   ├── NotReady        starting or stopping
+    │   │   └── ClaimPending  an unclaimed box is trying another claim
     │   ├── StorageFault    the disk failed: nothing more is acknowledged
     │   └── DiskFull
     ├── ChainFault          events that do not follow one another
@@ -220,6 +220,12 @@ class NotReady(CannotAccept):
     """Starting or stopping."""
 
     code, title = "not-ready", "The box is starting or stopping"
+
+
+class ClaimPending(NotReady):
+    """An unclaimed box tries another claim right now."""
+
+    code, title = "claim-pending", "The box is trying another claim"
 
 
 class StorageFault(CannotAccept):

@@ -16,6 +16,8 @@ TILLS_MAX = 256
 # A QR code of this many characters is still read off a screen at arm's length.
 PAYLOAD_CHARACTERS_MAX = 1_024
 ADDRESSES_MAX = 8
+# Who let a till in: `TillRow.by`; behind HEAD_OFFICE stands the order.
+CONSOLE_OPENED, HEAD_OFFICE, SUCCESSION = "technician", "head-office", "succession"
 _PREFIX = "storebox:pair?"
 _ADDRESS = r"^([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9.-]{1,32})?\]):[0-9]{1,5}$(?!\n)"
 _ONCE = {"v": "1", "b": "box", "p": "spki", "f": "fp", "s": "secret", "n": "shop"}

@@ -6,7 +6,8 @@ Errors leave here as CloudUnreachable (no trustworthy answer, with a cause) or C
 import asyncio
 import io
 import secrets
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -18,9 +19,10 @@ from yarl import URL
 
 from appliance.domain import digest, wire
 from appliance.domain.canonical import canonical
-from appliance.domain.enrolling import EnrolAnswer
+from appliance.domain.enrolling import RenewAnswer
 from appliance.domain.errors import (
     BadSignature,
+    CertificateExpired,
     CloudRefused,
     CloudUnreachable,
     OutcomeUnknown,
@@ -28,7 +30,9 @@ from appliance.domain.errors import (
     TooLarge,
 )
 from appliance.domain.link import Cause
+from appliance.domain.pairing import TillRecord
 from appliance.domain.statements import PROBE_TYPE, Keys, ProbeAnswer, verify
+from appliance.gateways.answers import read_bounded
 from appliance.gateways.patience import PATIENCE, Patience
 from appliance.gateways.probes import cause_of
 from appliance.gateways.samples import Observe, Sampling
@@ -38,7 +42,7 @@ Answer = TypeVar("Answer")
 
 
 JSON = "application/json"
-ENROL = "/.well-known/est/simpleenroll"
+RENEW = "/.well-known/est/simplereenroll"
 # Our own cloud finds a question of ours unreadable: a bit of it was changed on the way, or releases differ. Neither is
 # a reason to give up.
 UNREADABLE = (400, 404, 405, 415)
@@ -48,7 +52,7 @@ CHUNK_BYTES = 1024 * 1024
 
 
 class CloudGateway:
-    """The cloud's client. Use `open_cloud`. Implements services.ports.Cloud."""
+    """The cloud's client. Use `open_cloud`. Implements services.ports.Cloud and IdentityCloud."""
 
     def __init__(
         self,
@@ -67,6 +71,11 @@ class CloudGateway:
         self._clock = clock
         self._observe = observe
         self._patience = patience
+        self._expired: list[Callable[[], None]] = []
+
+    def listen(self, expired: Callable[[], None]) -> None:
+        """Have a function called, which must not wait, when head office says that the box's certificate has ended."""
+        self._expired.append(expired)
 
     async def probe(self) -> None:
         """See ports.Cloud. A captive portal cannot sign our nonce."""
@@ -145,27 +154,38 @@ class CloudGateway:
                 raise CloudUnreachable(f"GET {path}: {error!r}", cause=self._cause(error)) from error
             sample.ok()
 
+    async def renew(self, envelope: bytes) -> RenewAnswer:
+        """See ports.IdentityCloud."""
+        answer = await self._call("POST", RENEW, envelope, wire.ENVELOPE_MEDIA, JSON, self._patience.call)
+        return _decoded(answer, RenewAnswer)
+
+    async def keep_tills(self, tills: list[TillRecord]) -> None:
+        """See ports.IdentityCloud."""
+        path = f"/v1/boxes/{self._box}/tills"
+        await self._call("PUT", path, canonical(tills), JSON, None, self._patience.call)
+
     async def _call(
         self,
         method: str,
         path: str,
         body: bytes,
         media: str,
-        answer_media: str,
+        answer_media: str | None,
         limits: aiohttp.ClientTimeout,
         headers: dict[str, str] | None = None,
     ) -> bytes:
         headers = {"Content-Type": media, digest.HEADER: digest.digest_of(body), **(headers or {})}
         # As a file, so that a large batch goes out in pieces between which the loop does other things.
-        data = io.BytesIO(body) if method == "POST" else None
+        data = None if method == "GET" else io.BytesIO(body)
         try:
             async with self._session.request(
                 method, path, data=data, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
-                if response.status not in (200, 201):
+                if response.status not in (200, 201, 204):
                     await self._refuse(response)
-                self._check_media(response, answer_media)
-                return await _read(response)
+                if answer_media is not None:
+                    self._check_media(response, answer_media)
+                return await read_bounded(response, ANSWER_BYTES_MAX)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise CloudUnreachable(f"{method} {path}: {error!r}", cause=self._cause(error)) from error
 
@@ -187,10 +207,13 @@ class CloudGateway:
             raise CloudRefused(where, status=response.status, problem=TooLarge.code)
         if response.content_type != "application/problem+json":
             raise CloudUnreachable(f"{where}, and not in our words", cause=Cause.CAPTIVE_PORTAL)
-        body: dict[str, Any] = _decoded(await _read(response), dict[str, Any])
+        body: dict[str, Any] = _decoded(await read_bounded(response, ANSWER_BYTES_MAX), dict[str, Any])
         if response.status in UNREADABLE:
             # The line carries; only the question has to be asked again.
             raise CloudUnreachable(f"{where}: {body.get('detail', '')}", cause=Cause.OK)
+        if body.get("code") == CertificateExpired.code:
+            for listener in self._expired:
+                listener()
         raise CloudRefused(
             f"{where}: {body.get('detail', '')}", status=response.status, problem=body.get("code"), body=body
         )
@@ -210,15 +233,6 @@ def _decoded(body: bytes, kind: type[Answer]) -> Answer:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CloudUnreachable(f"the answer cannot be read: {error}", cause=Cause.CAPTIVE_PORTAL) from error
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = await response.content.read(ANSWER_BYTES_MAX + 1)
-    chunks = [body]
-    while body and sum(map(len, chunks)) <= ANSWER_BYTES_MAX:
-        body = await response.content.read(ANSWER_BYTES_MAX + 1)
-        chunks.append(body)
-    return b"".join(chunks)
 
 
 async def _save(response: aiohttp.ClientResponse, into: Path) -> None:
@@ -243,27 +257,12 @@ async def open_cloud(
     clock: Clock,
     observe: Observe,
     patience: Patience = PATIENCE,
+    context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[CloudGateway]:
-    """Speak to the cloud at `url` while inside, in this box's name."""
-    headers = {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(url, headers=headers, auto_decompress=False) as session:
+    """Speak to the cloud at `url` while inside, in this box's name: by its token, or by what `context` shows."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    connector = aiohttp.TCPConnector(ssl=context or True)
+    async with aiohttp.ClientSession(
+        url, headers=headers, auto_decompress=False, connector=connector
+    ) as session:
         yield CloudGateway(session, URL(url).host or url, box, keys, clock, observe, patience)
-
-
-async def enrol(url: str, envelope: bytes) -> EnrolAnswer:
-    """Exchange a signed request for an enrolment. Raises CloudUnreachable or CloudRefused."""
-    headers = {"Content-Type": wire.ENVELOPE_MEDIA}
-    try:
-        async with (
-            aiohttp.ClientSession(url, timeout=PATIENCE.call) as session,
-            session.post(ENROL, data=envelope, headers=headers, allow_redirects=False) as response,
-        ):
-            body = await _read(response)
-            if response.status not in (200, 201):
-                raise CloudRefused(
-                    f"the cloud answered {response.status}: {body.decode(errors='replace')}",
-                    status=response.status,
-                )
-            return _decoded(body, EnrolAnswer)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise CloudUnreachable(f"enrolment: {error!r}", cause=cause_of(error)) from error

@@ -9,7 +9,7 @@ import contextlib
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -18,6 +18,8 @@ from zeroconf import Error as ZeroconfError
 from zeroconf import IPVersion, NonUniqueNameException
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
+from appliance.gateways.mdns_conflict import ConflictWatch, Rival
+from appliance.gateways.netlink import network_changes
 from appliance.runtime.clock import Clock
 from appliance.runtime.pause import pause
 
@@ -30,8 +32,10 @@ SERVICE = "_storebox._tcp.local."
 LABEL_BYTES_MAX, TXT_ENTRY_BYTES_MAX, TXT_BYTES_MAX = 63, 255, 400
 # Every change is a multicast to the whole shop; a state that swings is told at most this often, the latest one.
 CHANGE_EVERY_S = 10.0
-# How soon a new address is noticed.
+# How soon a new address is noticed when the kernel does not tell.
 LOOK_EVERY_S = 10.0
+# A name that changes faster helps nobody: tills know the box by its id.
+RENAME_EVERY_S = 60.0
 RETRY_S = 30.0
 # Three goodbyes an eighth of a second apart, and some room; the service manager does not wait for ever.
 GOODBYE_S = 1.0
@@ -44,6 +48,7 @@ class Profile(NamedTuple):
     shop: str
     fingerprint: str
     port: int
+    tls: bool = False
 
     def instance(self, number: int = 1) -> str:
         """The name people see; from the second on, for when another holds the name, with a number."""
@@ -61,7 +66,7 @@ class Profile(NamedTuple):
             "api": "1",
             "fp": self.fingerprint,
             "st": state,
-        }
+        } | ({"tls": "1"} if self.tls else {})
         # On the wire each entry has a byte for its length before it.
         taken = sum(1 + len(f"{key}={value}".encode()) for key, value in record.items())
         record["shop"] = _cut(self.shop, min(TXT_ENTRY_BYTES_MAX - len("shop="), TXT_BYTES_MAX - taken))
@@ -80,26 +85,53 @@ class Place(NamedTuple):
         return IPVersion.All if any(isinstance(i, int) for i in self.interfaces) else IPVersion.V4Only
 
 
+class _Told(NamedTuple):
+    """What an announcement says beside the profile; `defences` counts how often it was repeated against a rival."""
+
+    place: Place
+    state: str
+    number: int
+    defences: int
+
+
 class Announcer:
     """Announces the box while inside. Entering does not wait for the network; `announced` does."""
 
     def __init__(
-        self, profile: Profile, clock: Clock, *, interfaces: Sequence[str] = (), state: str = "offline"
+        self,
+        profile: Profile,
+        clock: Clock,
+        *,
+        interfaces: Sequence[str] = (),
+        state: str = "offline",
+        moved: Callable[[Sequence[str]], None] = lambda _addresses: None,
     ) -> None:
-        """`interfaces` are addresses of this machine; none means all but loopback."""
+        """`interfaces` are addresses of this machine; none means all but loopback.
+
+        `moved` hears the addresses, at first and whenever they have changed.
+        """
         self._profile = profile
         self._clock = clock
         self._chosen = interfaces
         self._state = state
+        self._moved = moved
+        self._addresses: tuple[str, ...] | None = None
         self._wake = asyncio.Event()
         self._announced = asyncio.Event()
         self._zeroconf: AsyncZeroconf | None = None
         self._task: asyncio.Task[None] | None = None
+        self._number, self._defences = 1, 0
+        self._renamed_s: float | None = None
 
     def set_state(self, state: str) -> None:
         """Announce this state of the link, soon: at most every 10 s, the latest wins."""
         self._state = state
         self._wake.set()
+
+    @property
+    def conflict(self) -> bool:
+        """Whether another holds the name that people would look for this box under."""
+        return self._number > 1
 
     async def announced(self) -> None:
         """Wait until the box has been announced."""
@@ -119,65 +151,95 @@ class Announcer:
         await self._say_goodbye()
 
     async def _run(self) -> None:
-        while True:
-            try:
-                await self._announce()
-            except Exception:
-                # Even a bug: a box that is hard to find still sells to the tills that know its address.
-                log.exception("mdns.failed", extra={"retry_s": RETRY_S})
-            await self._say_goodbye()
-            await self._clock.sleep(RETRY_S)
+        with network_changes(self._wake.set):
+            while True:
+                try:
+                    await self._announce()
+                except Exception:
+                    # Even a bug: a box that is hard to find still sells to the tills that know its address.
+                    log.exception("mdns.failed", extra={"retry_s": RETRY_S})
+                await self._say_goodbye()
+                await self._clock.sleep(RETRY_S)
 
     async def _announce(self) -> None:
         """Announce, and keep what is announced true, until something fails."""
-        while not (place := look_around(self._chosen)).interfaces:
-            await self._clock.sleep(LOOK_EVERY_S)
-        self._zeroconf = AsyncZeroconf(interfaces=list(place.interfaces), ip_version=place.versions)
-        told = (place, self._state)
-        name = await self._register(self._zeroconf, *told)
-        self._announced.set()
+        self._number = 1
+        while not (truth := self._truth()).place.interfaces:
+            await pause(self._clock, LOOK_EVERY_S, self._wake)
+        zeroconf = self._zeroconf = AsyncZeroconf(
+            interfaces=list(truth.place.interfaces), ip_version=truth.place.versions
+        )
         while True:
-            told = await self._changed(self._zeroconf, told)
-            await self._update(self._zeroconf, name, *told)
+            told, watch = await self._register(zeroconf, truth)
+            self._announced.set()
+            try:
+                while (truth := await self._changed(zeroconf, told)).number == told.number:
+                    await self._update(zeroconf, truth)
+                    told = truth
+            finally:
+                zeroconf.zeroconf.async_remove_listener(watch)
+            await (await zeroconf.async_unregister_service(self._info(told)))
 
-    async def _changed(self, zeroconf: AsyncZeroconf, told: tuple[Place, str]) -> tuple[Place, str]:
+    def _truth(self) -> _Told:
+        place = look_around(self._chosen)
+        if place.addresses != self._addresses:
+            self._addresses = place.addresses
+            self._moved(place.addresses)
+        return _Told(place, self._state, self._number, self._defences)
+
+    def _rivalled(self, rival: Rival) -> None:
+        """Somebody speaks under our name: say it again when it is ours by right, else take the next one."""
+        now_s = self._clock.monotonic()
+        if rival.yields_to(self._profile.box):
+            self._defences += 1
+        elif self._renamed_s is None or now_s - self._renamed_s >= RENAME_EVERY_S:
+            self._renamed_s = now_s
+            self._number += 1
+            log.warning("mdns.name_conflict", extra={"rival": rival.box or rival.host})
+        self._wake.set()
+
+    async def _changed(self, zeroconf: AsyncZeroconf, told: _Told) -> _Told:
         """Wait until something else than this is true, but at least as long as it must stand; the latest truth."""
         due_s = self._clock.monotonic() + CHANGE_EVERY_S
-        while (latest := (look_around(self._chosen), self._state)) == told or self._clock.monotonic() < due_s:
+        while (latest := self._truth()) == told or self._clock.monotonic() < due_s:
             if latest == told:
                 # A new IPv6 address takes a second until it may be used (RFC 4862 5.4): sockets come later than it.
-                await zeroconf.async_update_interfaces(list(told[0].interfaces), told[0].versions)
+                await zeroconf.async_update_interfaces(list(told.place.interfaces), told.place.versions)
                 await pause(self._clock, LOOK_EVERY_S, self._wake)
             else:
                 await pause(self._clock, due_s - self._clock.monotonic(), self._wake)
         return latest
 
-    async def _register(self, zeroconf: AsyncZeroconf, place: Place, state: str) -> str:
-        """Claim a name, the next one if another holds it; returns it once announced."""
-        number = 1
+    async def _register(self, zeroconf: AsyncZeroconf, truth: _Told) -> tuple[_Told, ConflictWatch]:
+        """Claim a name, the next one if another holds it; returns what was told, once announced, and its watch."""
         while True:
-            info = self._info(f"{self._profile.instance(number)}.{SERVICE}", place, state)
+            info = self._info(truth)
             try:
-                await (await zeroconf.async_register_service(info))
+                announcing = await zeroconf.async_register_service(info)
             except NonUniqueNameException:
                 log.warning("mdns.name_taken", extra={"instance": info.name})
-                number += 1
+                self._number = truth.number + 1
+                truth = truth._replace(number=self._number)
                 continue
-            log.info("mdns.announced", extra={"instance": info.name, "addresses": place.addresses})
-            return info.name
+            # It is ours from here on.
+            watch = ConflictWatch(info.name, self._profile.box, self._rivalled)
+            zeroconf.zeroconf.async_add_listener(watch, None)
+            await announcing
+            log.info("mdns.announced", extra={"instance": info.name, "addresses": truth.place.addresses})
+            return truth, watch
 
-    async def _update(self, zeroconf: AsyncZeroconf, name: str, place: Place, state: str) -> None:
-        await zeroconf.async_update_interfaces(list(place.interfaces), place.versions)
-        await (await zeroconf.async_update_service(self._info(name, place, state)))
+    async def _update(self, zeroconf: AsyncZeroconf, truth: _Told) -> None:
+        await zeroconf.async_update_interfaces(list(truth.place.interfaces), truth.place.versions)
+        await (await zeroconf.async_update_service(self._info(truth)))
 
-    def _info(self, name: str, place: Place, state: str) -> AsyncServiceInfo:
+    def _info(self, truth: _Told) -> AsyncServiceInfo:
         return AsyncServiceInfo(
             SERVICE,
-            name,
+            f"{self._profile.instance(truth.number)}.{SERVICE}",
             port=self._profile.port,
-            properties=self._profile.txt(state),
+            properties=self._profile.txt(truth.state),
             server=f"{self._profile.box}.local.",
-            parsed_addresses=list(place.addresses),
+            parsed_addresses=list(truth.place.addresses),
         )
 
     async def _say_goodbye(self) -> None:

@@ -8,14 +8,14 @@ used.
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from appliance.domain.canonical import canonical
 from appliance.domain.errors import ConfigError
-from appliance.domain.pairing import TillRow
+from appliance.domain.pairing import SUCCESSION, TillRecord, TillRow
 from appliance.runtime.files import write_whole
 
 # The file held {SHA-256 of the token: till} before tills had keys; such tokens are bound to no certificate.
@@ -27,6 +27,7 @@ class TillBook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._inherited = path.with_name("tills-inherited")
         self._rows: dict[str, TillRow] = {}
         self._by_token: dict[str, TillRow] = {}
         self._read_at: int | None = None
@@ -35,9 +36,23 @@ class TillBook:
     def who(self, token_sha256: str, certificate_sha256: str | None) -> str | None:
         """See ports.Tills. Look-up by hash, so its time tells nothing of a token."""
         row = self._by_token.get(token_sha256)
-        if row is None or row.certificate_sha256 not in (None, certificate_sha256):
+        if row is None or row.certificate_sha256 != certificate_sha256:
             return None
         return row.till
+
+    def unused(self, token_sha256: str) -> bool:
+        """See ports.Tills."""
+        row = self._by_token.get(token_sha256)
+        return row is not None and not row.used
+
+    async def mark_used(self, token_sha256: str) -> None:
+        """See ports.Tills."""
+        await self._change(
+            lambda rows: {
+                till: msgspec.structs.replace(row, used=True) if row.token_sha256 == token_sha256 else row
+                for till, row in rows.items()
+            }
+        )
 
     async def refresh(self) -> None:
         """See ports.Tills."""
@@ -66,7 +81,14 @@ class TillBook:
 
     def inherited(self, spki: str) -> TillRow | None:
         """See ports.Tills."""
-        return next((row for row in self._rows.values() if row.spki == spki and not row.token_sha256), None)
+        waiting = (row for row in self._rows.values() if row.spki == spki and not row.used)
+        return next((row for row in waiting if not row.token_sha256 or row.by == SUCCESSION), None)
+
+    async def inherit(self, records: Sequence[TillRecord]) -> None:
+        """See ports.Tills."""
+        if records:
+            async with self._writing:
+                await asyncio.to_thread(self._inherit, records)
 
     async def put(self, row: TillRow) -> None:
         """See ports.Tills."""
@@ -90,6 +112,20 @@ class TillBook:
         token = secrets.token_urlsafe(32)
         self._write(lambda rows: {**rows, till: TillRow(till, hashlib.sha256(token.encode()).hexdigest())})
         return token
+
+    def _inherit(self, records: Sequence[TillRecord]) -> None:
+        digest = hashlib.sha256(canonical(records)).hexdigest()
+        try:
+            if self._inherited.read_text() == digest:
+                return
+        except FileNotFoundError:
+            pass
+        rows = {
+            told.till: TillRow(told.till, spki=told.spki, name=told.name, by=SUCCESSION) for told in records
+        }
+        self._write(lambda known: {**rows, **known})
+        # So that one which is revoked later does not come back at the next start.
+        write_whole(self._inherited, digest.encode())
 
     async def _change(self, change: Callable[[dict[str, TillRow]], dict[str, TillRow]]) -> None:
         async with self._writing:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from appliance.domain.dsse import spki_fingerprint
-from appliance.domain.errors import ConfigError, Malformed
+from appliance.domain.errors import BadSignature, ConfigError, Malformed
 from appliance.runtime.files import write_whole
 
 
@@ -119,6 +120,22 @@ def issue(
     if constraints is not None:
         builder = builder.add_extension(constraints, critical=True)
     return builder.sign(issuer_key, SHA256()).public_bytes(Encoding.PEM)
+
+
+def check_chain(chain: str, root: str) -> x509.Certificate:
+    """The first certificate of a PEM chain that leads to this root, signature by signature; dates are not judged.
+
+    Raises BadSignature.
+    """
+    try:
+        links = x509.load_pem_x509_certificates(f"{chain}\n{root}".encode())
+        for below, above in pairwise(links):
+            below.verify_directly_issued_by(above)
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+        raise BadSignature("the certificates do not lead to head office's authority") from error
+    if len(links) < 2:
+        raise BadSignature("there is no certificate")
+    return links[0]
 
 
 def _name(common: str) -> x509.Name:

@@ -39,6 +39,7 @@ STATUS: dict[type[errors.StoreboxError], HTTPStatus] = {
     errors.OutcomeUnknown: HTTPStatus.GATEWAY_TIMEOUT,
     errors.OperationRejected: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.CannotAccept: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ClaimPending: HTTPStatus.CONFLICT,
     errors.DiskFull: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.CloudError: HTTPStatus.BAD_GATEWAY,
 }

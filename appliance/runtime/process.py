@@ -1,9 +1,11 @@
 """The outer shell of a daemon: event loop, signals, exit code."""
 
 import asyncio
+import ctypes
 import gc
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import uvloop
 
@@ -12,6 +14,10 @@ Main = Callable[[asyncio.Event], Awaitable[None]]
 # How many new objects, and how many younger collections, make the garbage collector look. Little that a request makes
 # can hold itself, and what does is found here too, only later.
 GC_THRESHOLDS = 10_000, 50, 100
+
+# glibc's M_MMAP_THRESHOLD (mallopt(3)): what is larger goes back to the system when it is freed. Left alone, glibc
+# learns from the first large buffer to keep them all, and a flood of connections would be remembered as memory.
+_MMAP_THRESHOLD, _LARGE_BYTES = -3, 128 * 1024
 
 
 def run_daemon(main: Main) -> None:
@@ -24,6 +30,8 @@ def run_daemon(main: Main) -> None:
             loop.add_signal_handler(number, stop.set)
         await main(stop)
 
+    with suppress(AttributeError):  # not glibc
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(guarded())
 

@@ -14,7 +14,9 @@ from typing import NamedTuple, cast
 
 from aiohttp import helpers, web
 
+from appliance.domain.errors import TooMany, Unauthenticated
 from appliance.runtime.bodies import JSON
+from appliance.runtime.guard import Guard
 from appliance.runtime.tls import shown_by
 
 HEAD_BYTES_MAX = 8 * 1024
@@ -27,8 +29,12 @@ IDLE_S = 300.0
 _FIELD = r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ -~]*)\r\n"
 _field, _fields = re.compile(_FIELD), re.compile(f"(?:{_FIELD})+")
 _LENGTH = re.compile(r"[0-9]{1,7}")
-# What these ask for is not done here.
-_BEYOND = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "connection", "trailer"})
+# What these ask for is not done here; a browser, which sends an origin, is turned away by whoever knows how.
+_BEYOND = frozenset(
+    {"transfer-encoding", "content-encoding", "expect", "upgrade", "connection", "trailer", "origin"}
+)
+# On every answer.
+_STRICT = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nServer: storebox\r\n"
 
 
 class Asked(NamedTuple):
@@ -58,16 +64,22 @@ def answer(status: HTTPStatus, body: bytes, location: str) -> bytes:
     """The bytes of an answer in JSON."""
     return (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n"
-        f"Location: {location}\r\nDate: {helpers.rfc822_formatted_time()}\r\n\r\n"
+        f"Location: {location}\r\n{_STRICT}Date: {helpers.rfc822_formatted_time()}\r\n\r\n"
     ).encode("ascii") + body
 
 
 class Connections:
-    """All connections of one listener. `aside` makes aiohttp's protocol for those that leave the short way."""
+    """All connections of one listener. `aside` makes aiohttp's protocol for those that leave the short way.
 
-    def __init__(self, way: ShortWay, aside: Callable[[], asyncio.Protocol]) -> None:
+    A `guard` hears of each request.
+    """
+
+    def __init__(
+        self, way: ShortWay, aside: Callable[[], asyncio.Protocol], guard: Guard | None = None
+    ) -> None:
         self.way = way
         self.aside = aside
+        self.guard = guard
         self.open: set[_Connection] = set()
         self.closing = False
 
@@ -89,6 +101,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, connections: Connections) -> None:
         self._all = connections
         self._way = connections.way
+        self._guard = connections.guard
         self._begin = f"POST {self._way.path} HTTP/1.1\r\n".encode("ascii")
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
@@ -146,14 +159,21 @@ class _Connection(asyncio.Protocol):
         asked = Asked(head.headers, self._unread[head.bytes : end], self._remote, self._certificate)
         self._unread = self._unread[end:]
         self._served = True
+        if self._guard is not None:
+            self._guard.busy(self._transport)
         self.task = self._loop.create_task(self._serve(asked))
 
     async def _serve(self, asked: Asked) -> None:
+        patience_s: float | None = self._way.idle_s
         try:
             answered = await self._way.serve(asked)
         except Exception as error:
             answered = _written(self._way.told(error))
+            if isinstance(error, Unauthenticated | TooMany):
+                patience_s = None
         self.task = None
+        if self._guard is not None:
+            self._guard.idle(self._transport, patience_s)
         if self._transport.is_closing():
             return
         self._transport.write(answered)
@@ -217,5 +237,5 @@ def _written(response: web.Response) -> bytes:
     body = response.body if isinstance(response.body, bytes) else b""
     status = HTTPStatus(response.status)
     lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{k}: {v}" for k, v in response.headers.items())]
-    lines += [f"Content-Length: {len(body)}", f"Date: {helpers.rfc822_formatted_time()}", "", ""]
-    return "\r\n".join(lines).encode("latin-1") + body
+    lines += [f"Content-Length: {len(body)}", f"Date: {helpers.rfc822_formatted_time()}"]
+    return ("\r\n".join(lines) + "\r\n" + _STRICT + "\r\n").encode("latin-1") + body

@@ -113,6 +113,15 @@ def pinned_context(spki: str, identity: tuple[bytes, bytes] | None = None) -> Ju
     return context
 
 
+def unverified_context() -> JudgedContext:
+    """For a client to whom nobody has said yet whom to believe: whatever it hears must prove itself otherwise."""
+    context = JudgedContext(ssl.PROTOCOL_TLS_CLIENT, _anybody)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def load_identity(context: ssl.SSLContext, key_pem: bytes, chain_pem: bytes) -> None:
     """Give a context a key and its chain; handshakes that begin later use them, also where it is in use already.
 

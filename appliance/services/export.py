@@ -13,22 +13,22 @@ from appliance.domain.errors import ConfigError
 from appliance.domain.wire import ExportNote
 from appliance.runtime.database import open_reader
 from appliance.runtime.files import sync_directory
-from appliance.storage.archive import MANIFEST, Manifest, Member, members, write_member
+from appliance.storage.archive import MANIFEST, Manifest, Member, PublicKeys, members, write_member
 
 Writer = Callable[[Member], None]
 
 
-def export_to_folder(journal: Path, folder: Path, *, box: str, at: str, keys_pem: str) -> ExportNote:
+def export_to_folder(journal: Path, folder: Path, *, box: str, at: str, keys: PublicKeys) -> ExportNote:
     """All files on disk when this returns. Raises ConfigError (the folder holds something), OSError, sqlite3.Error."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty: an export never writes over anything")
-    note = _export(journal, lambda member: write_member(folder, member), box=box, at=at, keys_pem=keys_pem)
+    note = _export(journal, lambda member: write_member(folder, member), box=box, at=at, keys=keys)
     sync_directory(folder)
     return note
 
 
-def export_to_stream(journal: Path, out: BinaryIO, *, box: str, at: str, keys_pem: str) -> ExportNote:
+def export_to_stream(journal: Path, out: BinaryIO, *, box: str, at: str, keys: PublicKeys) -> ExportNote:
     """The same files as one tar; needs no room on the card."""
     with tarfile.open(fileobj=out, mode="w|") as tar:
 
@@ -37,14 +37,14 @@ def export_to_stream(journal: Path, out: BinaryIO, *, box: str, at: str, keys_pe
             info.size = member.size
             tar.addfile(info, io.BufferedReader(_Chunks(iter(member.chunks))))
 
-        return _export(journal, write, box=box, at=at, keys_pem=keys_pem)
+        return _export(journal, write, box=box, at=at, keys=keys)
 
 
-def _export(journal: Path, write: Writer, *, box: str, at: str, keys_pem: str) -> ExportNote:
+def _export(journal: Path, write: Writer, *, box: str, at: str, keys: PublicKeys) -> ExportNote:
     manifest = b""
     with closing(open_reader(journal)) as reader:
         reader.execute("BEGIN")  # one snapshot for all files
-        for member in members(reader, box=box, at=at, keys_pem=keys_pem):
+        for member in members(reader, box=box, at=at, keys=keys):
             if member.name == MANIFEST:
                 manifest = b"".join(member.chunks)
             write(member)

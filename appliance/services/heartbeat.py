@@ -32,12 +32,13 @@ SPREAD = 0.1
 
 
 class LanView(NamedTuple):
-    """Where tills reach the box, how many are paired, and whether they see it by mDNS."""
+    """Where tills reach the box, how many are paired, whether they see it by mDNS; how long its certificate holds."""
 
     addresses: Sequence[str] = ()
     port: int = 0
     tills_paired: int = 0
     multicast: Multicast = "unknown"
+    certificate_s: float | None = None
 
 
 class Heartbeater:
@@ -146,6 +147,7 @@ def heartbeat_of(status: Status, host: HostReading, boot: str, next_s: float, la
         port=lan.port,
         tills_paired=lan.tills_paired,
         multicast=lan.multicast,
+        certificate_s=lan.certificate_s,
     )
 
 

@@ -1,5 +1,6 @@
 """What the services need of the outside. Gateways provide it; tests bring fakes that pass the same contract suite."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,8 +81,16 @@ class Tills(Protocol):
     def who(self, token_sha256: str, certificate_sha256: str | None) -> str | None:
         """The till with this token on a connection that showed this certificate, as far as is known here.
 
-        None for a certificate finds only tokens that are bound to none.
+        None for a certificate finds only tokens that are bound to none, a certificate only those bound to it.
         """
+        ...
+
+    def unused(self, token_sha256: str) -> bool:
+        """Whether this token is known and nobody has shown it yet."""
+        ...
+
+    async def mark_used(self, token_sha256: str) -> None:
+        """This token was shown: the answer that gave it did arrive."""
         ...
 
     async def refresh(self) -> None:
@@ -93,7 +102,11 @@ class Tills(Protocol):
         ...
 
     def inherited(self, spki: str) -> TillRow | None:
-        """The till with this key that the box before this one had paired and that has not yet come here."""
+        """The till with this key that the box before this one had paired, until it has used a token of this one."""
+        ...
+
+    async def inherit(self, records: Sequence[TillRecord]) -> None:
+        """Know the tills of the box before this one, once for all; those that are known already stay as they are."""
         ...
 
     async def put(self, row: TillRow) -> None:

@@ -1,6 +1,7 @@
 """The box in numbers: for the status page, the metrics and the heartbeat."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -23,7 +24,10 @@ from appliance.storage.mirror import Mirror
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Gathers what each part knows of itself; holds no state of its own."""
+    """Gathers what each part knows of itself; holds no state of its own.
+
+    `more_issues`: of parts that are opened later.
+    """
 
     box: str
     shop: str
@@ -42,6 +46,7 @@ class Report:
     witness: Witness
     disk: DiskWatch
     retention: Retention
+    more_issues: list[Callable[[], list[str]]] = field(default_factory=list)
 
     def status(self) -> Status:
         """The box right now."""
@@ -96,6 +101,8 @@ class Report:
             found.append("retention-stopped")
         found += [f"epoch-stranded-{epoch}" for epoch in self.drain.stranding.unsettled()]
         found += [f"journal-set-aside-{number}" for number in self.disk.asides]
+        for more in self.more_issues:
+            found += more()
         return found
 
     def _state(self) -> Literal["online", "degraded", "offline", "read-only", "fork"]:

@@ -4,7 +4,8 @@ events.jsonl    the events, verbatim, in order of the chain
 heads.jsonl     the signed heads (DSSE envelopes), in the same order
 anchors.jsonl   the signed anchors of epochs that were pruned
 receipts.jsonl  the cloud's last receipt of each epoch
-keys.pem        the box's public key, then the cloud's
+keys.pem        the box's first public key, then the cloud's
+rotations.json  how later keys of the box followed the first
 manifest.json   whose it is, and how many lines there must be; written last, so a cut export has none
 """
 
@@ -23,11 +24,19 @@ from appliance.domain import event as chain
 from appliance.domain.canonical import canonical
 from appliance.domain.dsse import Envelope
 from appliance.domain.errors import BadEvent, Malformed
+from appliance.domain.keychain import Rotation
 from appliance.storage import journal_tables as tables
 from appliance.storage import kept
 
 EVENTS, HEADS, ANCHORS, RECEIPTS = "events.jsonl", "heads.jsonl", "anchors.jsonl", "receipts.jsonl"
-KEYS, MANIFEST = "keys.pem", "manifest.json"
+KEYS, ROTATIONS, MANIFEST = "keys.pem", "rotations.json", "manifest.json"
+
+
+class PublicKeys(NamedTuple):
+    """What an export brings to be verified by: PEM texts, and the rotations as JSON."""
+
+    pem: str
+    rotations: bytes = b"[]"
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -52,7 +61,7 @@ class Member(NamedTuple):
     chunks: Iterable[bytes]
 
 
-def members(reader: sqlite3.Connection, *, box: str, at: str, keys_pem: str) -> Iterator[Member]:
+def members(reader: sqlite3.Connection, *, box: str, at: str, keys: PublicKeys) -> Iterator[Member]:
     """The files of an export, to be taken one after another, the manifest last. Flat in memory.
 
     `reader` must be inside a transaction: all files then show the journal at one moment, whatever is written meanwhile.
@@ -66,7 +75,8 @@ def members(reader: sqlite3.Connection, *, box: str, at: str, keys_pem: str) -> 
     for name, found in ((ANCHORS, anchors), (RECEIPTS, receipts)):
         lines = b"".join(envelope + b"\n" for envelope in found.values())
         yield Member(name, len(lines), [lines])
-    yield Member(KEYS, len(keys_pem.encode()), [keys_pem.encode()])
+    for name, content in ((KEYS, keys.pem.encode()), (ROTATIONS, keys.rotations)):
+        yield Member(name, len(content), [content])
     epoch, seq = tables.epoch_and_seq(tables.last_place(reader) or 0)
     manifest = canonical(Manifest(box, at, epoch, seq, events, heads, len(anchors), len(receipts)))
     yield Member(MANIFEST, len(manifest), [manifest])
@@ -108,6 +118,15 @@ class ArchiveReader:
         text = (self._folder / KEYS).read_text()
         end = "-----END PUBLIC KEY-----\n"
         return [part + end for part in text.split(end) if part.strip()]
+
+    def rotations(self) -> list[Rotation]:
+        """How the box's keys followed one another; an export of an earlier release tells of none. Raises Malformed."""
+        try:
+            return msgspec.json.decode((self._folder / ROTATIONS).read_bytes(), type=list[Rotation])
+        except FileNotFoundError:
+            return []
+        except msgspec.DecodeError as error:
+            raise Malformed(f"{ROTATIONS}: {error}") from error
 
     def anchors(self) -> Mapping[int, bytes]:
         """See chainwalk.Source."""

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +14,7 @@ from appliance.domain.dsse import Signer
 from appliance.domain.errors import BadEvent, SaleConflict, StorageFault
 from appliance.domain.event import GENESIS, Position
 from appliance.domain.flags import in_order
-from appliance.domain.statements import HEAD_TYPE, Head, sign, verify
+from appliance.domain.statements import HEAD_TYPE, Head, Keys, sign, verify
 from appliance.domain.tickets import Ticket
 from appliance.runtime.clock import Clock, rfc3339
 from appliance.storage import journal_tables as tables
@@ -58,11 +59,17 @@ class Entry(NamedTuple):
 
 
 class Sealer(NamedTuple):
-    """Who seals events: this box, with its key and its clocks."""
+    """Who seals events: this box, with its key and its clocks. `known` holds the keys that it had before, too."""
 
     box: str
     signer: Signer
     clock: Clock
+    known: Keys = MappingProxyType({})
+
+    @property
+    def keys(self) -> Keys:
+        """All keys that vouch for this box's events."""
+        return {**self.known, self.signer.key_id: self.signer.public_key}
 
 
 def commit_group(
@@ -146,7 +153,7 @@ def proven_end(reader: sqlite3.Connection, sealer: Sealer) -> Position | None:
     if last is None:
         return None
     epoch, seq = tables.epoch_and_seq(last)
-    keys = {sealer.signer.key_id: sealer.signer.public_key}
+    keys = sealer.keys
     end = begin_of(reader, epoch, box=sealer.box, keys=keys)
     if (before := seq - TAIL_EVENTS) > end.seq:
         anchor = tables.body_at(reader, tables.place_of(epoch, before))

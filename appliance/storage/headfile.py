@@ -7,9 +7,8 @@ not put back with it can tell. It holds the envelope as the box signed it, so a 
 import logging
 from pathlib import Path
 
-from appliance.domain.dsse import Signer
 from appliance.domain.errors import BadSignature
-from appliance.domain.statements import HEAD_TYPE, Head, verify
+from appliance.domain.statements import HEAD_TYPE, Head, Keys, verify
 from appliance.runtime.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -18,9 +17,9 @@ log = logging.getLogger(__name__)
 class HeadFile:
     """One file of one box. Blocks: to be called on a thread."""
 
-    def __init__(self, path: Path, signer: Signer) -> None:
+    def __init__(self, path: Path, keys: Keys) -> None:
         self._path = path
-        self._keys = {signer.key_id: signer.public_key}
+        self._keys = keys
 
     def read(self) -> Head | None:
         """The head it holds; None when there is no file, or none that this box signed."""

@@ -72,7 +72,7 @@ def _held_since(connection: sqlite3.Connection, epoch: int, before_s: int) -> in
 def _prune_epoch(
     connection: sqlite3.Connection, sealer: Sealer, book: TicketBook, epoch: int, upto: int, events_max: int
 ) -> int:
-    keys = {sealer.signer.key_id: sealer.signer.public_key}
+    keys = sealer.keys
     end = begin_of(connection, epoch, box=sealer.box, keys=keys)
     begin = tables.place_of(epoch, end.seq)
     kept: list[tuple[int, bytes, bytes]] = []

@@ -1,8 +1,9 @@
-"""A till's own system finds the box: Avahi, on another host of the same shop network.
+"""A till's own system finds the box: Avahi, on another host of the same shop network; and so does our till.
 
 Both hosts are network namespaces, joined by a cable that is a veth pair; nothing of it touches the machine's network.
 """
 
+import json
 import re
 import secrets
 import shlex
@@ -23,7 +24,10 @@ from appliance.domain.enrolling import EnrolAnswer
 from appliance.domain.gate import BUILT_IN
 from appliance.domain.statements import POLICY_TYPE, sign
 from appliance.gateways.identity import Identity
+from appliance.runtime.certificates import csr, read_csr
+from appliance.runtime.clock import SystemClock
 from appliance.runtime.keyfile import public_pem
+from cloud.authority import Authority
 from tests.conftest import require
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -63,16 +67,19 @@ class Box:
     def instance(self) -> str:
         return f"Storebox {SHOP} {self.id[-4:]}"
 
-    def command(self) -> list[str]:
-        """What runs in the box's namespace."""
-        return [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config)]
+    def command(self, *words: str) -> list[str]:
+        """What runs in the box's namespace: the daemon, or another command."""
+        return [sys.executable, "-m", "appliance.cli", *(words or ("run",)), "--config", str(self.config)]
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Box:
     state = tmp_path / "state"
     state.mkdir()
+    (tmp_path / "authority").mkdir()
     identity, office = Identity(state), Signer(Ed25519PrivateKey.generate())
+    authority = Authority.open(tmp_path / "authority", SystemClock())
+    request = read_csr(csr(identity.lan_ca_key, identity.box))
     answer = EnrolAnswer(
         box=identity.box,
         shop=SHOP,
@@ -80,10 +87,12 @@ def box(tmp_path: Path) -> Box:
         box_token="not asked for",
         cloud_keys=[public_pem(office.public_key)],
         policy=msgspec.Raw(sign(office, POLICY_TYPE, BUILT_IN)),
+        lan_certificate=authority.lan_certificate(request, identity.box),
+        authority=authority.root_pem,
     )
     identity.keep_enrolment(f"http://{NOBODY_V4}:8490", answer)
     config = tmp_path / "storebox.toml"
-    config.write_text(f'state = "{state}"\n[lan]\nhost = "127.0.0.1"\ntls = "off"\n')
+    config.write_text(f'state = "{state}"\n')
     return Box(identity.box, identity.signer.key_id, config)
 
 
@@ -232,6 +241,7 @@ def test_avahi_finds_the_box_with_all_it_says_and_sees_it_leave(shop: Shop, box:
             "api": "1",
             "fp": box.fingerprint,
             "st": "offline",
+            "tls": "1",
         }
     assert left == []
 
@@ -249,3 +259,62 @@ def test_a_name_that_another_host_holds_is_left_to_it(shop: Shop, box: Box) -> N
             found = {(line[3], line[8]) for line in resolved(shop)}
 
     assert found == {(box.instance, "9"), (f"{box.instance} (2)", "8480")}
+
+
+def test_a_box_that_gets_another_address_says_so_by_itself(shop: Shop, box: Box) -> None:
+    with watching(shop) as news, running(inside(shop.box_host, box.command()), cwd=ROOT):
+        wait_for_line(news, "=;", BOX_V4)
+        ip("-n", shop.box_host, "address", "del", f"{BOX_V4}/24", "dev", "eth0")
+        ip("-n", shop.box_host, "address", "add", "10.77.0.5/24", "dev", "eth0")
+        # What is announced stands for ten seconds; the test's own time limit ends the wait.
+        while "10.77.0.5" not in {line[7] for line in resolved(shop)}:
+            pass
+
+
+HEAR = """
+import asyncio
+from appliance.gateways.netlink import network_changes
+
+async def main():
+    heard = asyncio.Event()
+    with network_changes(heard.set):
+        print("listening", flush=True)
+        await heard.wait()
+        print("changed", flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_the_kernel_tells_of_a_new_address_at_once(shop: Shop) -> None:
+    listener = inside(shop.box_host, [sys.executable, "-c", HEAR])
+    with running(listener, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        wait_for_line(process.stdout, "listening")
+        ip("-n", shop.box_host, "address", "add", "10.77.0.6/24", "dev", "eth0")
+        wait_for_line(process.stdout, "changed")
+
+
+def test_a_till_pairs_with_the_box_and_finds_it_by_mdns_alone(shop: Shop, box: Box, tmp_path: Path) -> None:
+    def till(*words: str) -> list[dict[str, str]]:
+        command = [sys.executable, "-m", "till.cli", *words, "--state", str(tmp_path / "till")]
+        done = subprocess.run(
+            inside(shop.till_host, command), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    with (
+        watching(shop) as news,
+        running(inside(shop.box_host, box.command()), cwd=ROOT, stdout=subprocess.PIPE) as daemon,
+    ):
+        wait_for_line(daemon.stdout, "ready")
+        wait_for_line(news, "=;", BOX_V4)
+        opened = inside(shop.box_host, box.command("pairing", "open", "--json"))
+        code = json.loads(subprocess.run(opened, cwd=ROOT, capture_output=True, check=True).stdout)["payload"]
+        (tmp_path / "code").write_text(code)
+        paired = till("pair", "--till", "T1", "--file", str(tmp_path / "code"))
+        (tmp_path / "till" / "places.json").unlink()
+        found = till("locate")
+
+    assert paired[0] == {"event": "paired", "till": "T1", "box": box.id, "shop": SHOP}
+    assert found[-1]["event"] == "connected"
+    assert {line["rung"] for line in found if line["event"] == "tried"} <= {"mdns"}

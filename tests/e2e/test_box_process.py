@@ -158,11 +158,25 @@ async def test_a_second_daemon_on_the_same_state_is_refused(tmp_path: Path) -> N
     assert "another process is running on this state directory" in err
 
 
-async def test_a_box_that_is_not_enrolled_says_what_to_do(tmp_path: Path) -> None:
-    code, _, err = await storebox("run", "--config", write_config(tmp_path))
+async def test_a_box_that_is_not_enrolled_says_who_it_is_until_it_is_stopped(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        *STOREBOX, "run", "--config", str(config), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
 
-    assert code == 2
-    assert "storebox enrol --claim" in err
+    word, url, box, key = (await process.stdout.readline()).decode().split()
+
+    code, out, _ = await storebox("identity", "--config", config, "--json")
+    assert code == 0
+    who = json.loads(out)
+    assert (word, box, key) == ("unclaimed", who["box"], who["fp"])
+    assert (who["state"], who["shop"]) == ("unclaimed", "")
+    async with aiohttp.ClientSession() as session, session.get(url + "/v1/hello") as response:
+        hello = await response.json()
+        assert (hello["state"], hello["box"], hello["spki"]) == ("unclaimed", box, who["spki"])
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A small honest box and a small honest cloud for tills to talk to: real HTTP on loopback, real signatures."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -134,10 +135,22 @@ class FakeBox:
         app.router.add_get("/v1/catalogue/{kind}", self._guard(self._transfer))
         app.router.add_post("/v1/operations/{operation}", self._guard(self._operation))
         app.router.add_post("/v1/witness", self._guard(self._witness))
+        self._add_routes(app)
         app.on_shutdown.append(self._end_streams)
-        async with listening(app, "127.0.0.1", port) as bound:
-            self.url = f"http://127.0.0.1:{bound}"
+        context = self._context()
+        async with listening(app, "127.0.0.1", port, context=context) as bound:
+            self.url = f"http{'s' if context else ''}://127.0.0.1:{bound}"
             yield bound
+
+    def _add_routes(self, app: web.Application) -> None:
+        """More calls."""
+
+    def _context(self) -> ssl.SSLContext | None:
+        """How it speaks TLS."""
+        return None
+
+    def _knows(self, request: web.Request) -> bool:
+        return request.headers.get("Authorization") == f"Bearer {self.token}"
 
     # --- how it answers
 
@@ -174,7 +187,7 @@ class FakeBox:
     def _guard(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
             self.tokens_seen.add(request.headers.get("Authorization", ""))
-            if request.headers.get("Authorization") != f"Bearer {self.token}":
+            if not self._knows(request):
                 raise Unauthenticated
             return await handler(request)
 

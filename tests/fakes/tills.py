@@ -11,9 +11,10 @@ from appliance.runtime.clock import Clock
 from appliance.runtime.supervision import supervised
 from tests.fakes.tasks import until
 from tests.fakes.till_peers import CLOUD_TOKEN, TOKEN, FakeBox, FakeCloud
+from till.options import Options
 from till.report import Line
 from till.tickets import Basket, Item
-from till.wiring import OpenTill, Options, open_till
+from till.wiring import OpenTill, open_till
 
 Kind = TypeVar("Kind", bound=Line)
 

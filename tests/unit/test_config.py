@@ -43,10 +43,29 @@ def test_head_office_speaks_plain_http_only_alone_or_behind_proxies(tmp_path: Pa
     assert Settings().tls == "on"
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'proxies = ["proxy.example"]',
+        'names = ["https://head.example"]',
+        'names = ["head.example:8490"]',
+        'names = [""]',
+        'host = "0.0.0.0"',
+    ],
+)
+def test_names_and_proxies_of_head_office_must_be_what_they_are_called(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "cloud.toml").write_text(lines)
+
+    with pytest.raises(ConfigError):
+        settings_from(tmp_path / "cloud.toml", state=None, host=None, port=None, tls=None)
+
+
 def test_a_claim_says_the_first_name_of_head_office(tmp_path: Path) -> None:
     assert url_of(Settings(), 8490) == "https://127.0.0.1:8490"
     assert url_of(Settings(host="::1", tls="off"), 80) == "http://[::1]:80"
     assert url_of(Settings(names=["head.example", "10.0.0.1"]), 443) == "https://head.example:443"
+    proxied = Settings(names=["head.example"], tls="off", proxies=["10.0.0.1"])
+    assert url_of(proxied, 8490) == "https://head.example", "a proxy listens at its own port"
     assert known_url(Settings(state=tmp_path)) == "https://127.0.0.1:8490"
 
     with pytest.raises(ConfigError, match="start head office once"):

@@ -14,7 +14,7 @@ import pytest
 
 from appliance.config import Config, Disk, Lan, Mdns
 from appliance.domain.wire import Status
-from appliance.gateways.cloud import enrol
+from appliance.gateways.est import enrol
 from appliance.gateways.identity import Identity
 from appliance.gateways.tills import TillBook
 from appliance.wiring import files_in, open_box

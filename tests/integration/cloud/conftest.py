@@ -2,7 +2,7 @@
 
 import io
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -83,12 +83,14 @@ class World:
 
     async def till_token(self, shop: str = "S042", till: str = "till-1") -> str:
         async with open_office(self.settings, self.clock) as office:
-            return await issue_to_till(office.database, shop, till)
+            now = rfc3339(self.clock.wall())
+            return await issue_to_till(office.database, shop, till, at=now)
 
     async def technician_token(self, shop: str = "S042", *, hours: int = 24) -> str:
-        until = rfc3339(self.clock.wall() + timedelta(hours=hours))
+        now = self.clock.wall()
+        until = rfc3339(now + timedelta(hours=hours))
         async with open_office(self.settings, self.clock) as office:
-            return await issue_to_technician(office.database, shop, "ana", until)
+            return await issue_to_technician(office.database, shop, "ana", until, at=rfc3339(now))
 
     async def post_enrolment(self, envelope: bytes) -> Answer:
         media = {"Content-Type": wire.ENVELOPE_MEDIA}
@@ -145,8 +147,8 @@ class Enrolled:
 
 
 @asynccontextmanager
-async def a_world(state: Path, clock: FakeClock) -> AsyncIterator[World]:
-    settings = Settings(state=state, port=0, tls="off")
+async def a_world(state: Path, clock: FakeClock, *, proxies: Sequence[str] = ()) -> AsyncIterator[World]:
+    settings = Settings(state=state, port=0, tls="off", proxies=list(proxies))
     async with open_daemon(settings, clock) as port:
         async with open_office(settings, clock) as office:
             token = office.token

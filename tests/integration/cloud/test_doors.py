@@ -28,7 +28,7 @@ OFFICE_CALLS = [
 
 @pytest.mark.parametrize(("method", "path"), BOX_CALLS + TILL_CALLS + SELLER_CALLS + OFFICE_CALLS)
 async def test_nobody_gets_in_without_a_token(box: Enrolled, method: str, path: str) -> None:
-    for token in (None, "x" * 64, "x" * 5_000):
+    for token in (None, "x" * 64, "x" * 3_000):
         answer = await box.world.ask(method, path.format(box=box.box.name), token)
 
         assert (answer.status, answer.problem) == (401, "unauthenticated")

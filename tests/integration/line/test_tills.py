@@ -13,8 +13,9 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.till_peers import TOKEN, FakeBox
 from tests.fakes.tills import Told, a_basket
 from tests.integration.line.conftest import Shop
+from till.options import Options
 from till.report import Conflict, RefusedLine, Sold
-from till.wiring import Options, open_till
+from till.wiring import open_till
 
 # The till goes to the box after one silence: not for a machine that is busy with something else.
 TILL_SILENCE_S = 0.4

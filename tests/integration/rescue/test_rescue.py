@@ -20,6 +20,7 @@ from appliance.gateways.rescue import open_rescue
 from appliance.runtime.keyfile import public_pem, read_public_pem
 from appliance.services.export import export_to_folder
 from appliance.services.rescue import RescueReport, box_of, rescue
+from appliance.storage.archive import PublicKeys
 from appliance.storage.commit import Sealer
 from appliance.storage.journal import Journal, open_journal
 from appliance.storage.journal_tables import place_of
@@ -178,7 +179,7 @@ async def test_an_export_is_rescued_as_well(tmp_path: Path, work: Path) -> None:
     path = await a_card(tmp_path)
     pem = public_pem(SIGNER.public_key)
     await asyncio.to_thread(
-        export_to_folder, path, tmp_path / "out", box=BOX, at="2026-11-22T08:30:00Z", keys_pem=pem
+        export_to_folder, path, tmp_path / "out", box=BOX, at="2026-11-22T08:30:00Z", keys=PublicKeys(pem)
     )
 
     report = await rescued(tmp_path / "out", Bag(), work)

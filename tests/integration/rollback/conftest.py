@@ -14,7 +14,7 @@ import pytest
 
 from appliance.config import Cloud, Config, Disk, Lan, Mdns
 from appliance.domain.wire import CloudSaleRow, Status
-from appliance.gateways.cloud import enrol
+from appliance.gateways.est import enrol
 from appliance.wiring import files_in, open_box
 from tests.fakes.clock import FakeClock
 from tests.fakes.tills import Told, a_till

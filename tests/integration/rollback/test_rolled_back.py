@@ -7,8 +7,9 @@ import pytest
 from appliance.domain.errors import ConfigError
 from appliance.domain.identity import box_id
 from appliance.gateways.identity import Identity
+from appliance.places import files_in
 from appliance.services.verification import verify_journal
-from appliance.wiring import files_in, new_epoch
+from appliance.stopped import new_epoch
 from tests.fakes.sales import a_sale, a_sale_json
 from tests.fakes.tills import a_basket
 from tests.integration.api.conftest import Shop

@@ -17,13 +17,13 @@ from appliance.storage import journal_tables as tables
 from appliance.storage.headfile import HeadFile
 from appliance.storage.journal import Journal
 from appliance.storage.set_aside import mark_damaged, numbers_aside, open_or_set_aside
-from tests.fakes.journals import SIGNER, a_draft, a_journal, a_note, a_sealer, change_event
+from tests.fakes.journals import a_draft, a_journal, a_note, a_sealer, change_event
 from tests.fakes.sales import a_sale, a_sale_json
 from tests.integration.rollback.conftest import Card, status_of
 
 
 def no_head(folder: Path) -> HeadFile:
-    return HeadFile(folder / "head", SIGNER)
+    return HeadFile(folder / "head", a_sealer().keys)
 
 
 async def keep_head(folder: Path, journal: Journal) -> None:
@@ -108,7 +108,10 @@ async def test_another_boxs_head_file_counts_for_nothing(tmp_path: Path) -> None
         await journal.open_epoch(9, {"reason": "a test"})
         await keep_head(tmp_path, journal)
 
-    assert await asyncio.to_thread(HeadFile(tmp_path / "head", stranger).read) is None
+    assert (
+        await asyncio.to_thread(HeadFile(tmp_path / "head", {stranger.key_id: stranger.public_key}).read)
+        is None
+    )
 
 
 async def test_setting_aside_that_was_cut_goes_on_under_the_same_number(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from appliance.domain.event import GENESIS
 from appliance.domain.statements import HEAD_TYPE, Head, sign
 from appliance.domain.wire import WitnessAnswer
 from appliance.gateways.identity import Identity
+from appliance.places import files_in
 from appliance.runtime.database import open_reader
+from appliance.stopped import new_epoch
 from appliance.storage import journal_tables as tables
-from appliance.wiring import files_in, new_epoch
 from tests.fakes.journals import SIGNER
 from tests.integration.api.conftest import Answer, Shop
 from tests.integration.rollback.conftest import Card, status_of

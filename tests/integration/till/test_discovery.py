@@ -16,8 +16,9 @@ from tests.fakes.tasks import until
 from tests.fakes.till_peers import TOKEN, FakeBox
 from tests.fakes.tills import Told, a_basket
 from till.discovery import SERVICE_TYPE, Found, browsing, search
+from till.options import Options
 from till.report import Connected, Disconnected, Discovered, Sold
-from till.wiring import Options, open_till
+from till.wiring import open_till
 
 LOOPBACK = ["127.0.0.1"]
 

@@ -1,0 +1,1 @@
+"""A shop's network turned hostile, while its tills go on selling."""
