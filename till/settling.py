@@ -30,7 +30,7 @@ BACK_OFF_BASE_S, BACK_OFF_CAP_S = 0.5, 30.0
 
 
 class StillWaiting(Exception):
-    """A round ended with copies that nobody took."""
+    """A round ended with copies that nobody took, or that the box was not asked for to the end."""
 
 
 class Settling:
@@ -84,11 +84,11 @@ class Settling:
             self._wake.clear()
 
     async def round(self) -> None:
-        """Try every pending copy once, oldest first. Raises StillWaiting when one is left."""
+        """Try every pending copy once, oldest first. Raises StillWaiting when one is left, or a question to the box."""
         meeting = self._meetings
         if (box := self._met) is not None and await self._check(box) and self._meetings == meeting:
             self._met = None
-        left = False
+        left = self._met is not None
         for copy in await self._copies.in_state("pending"):
             if copy.sale_id == self._in_hand():
                 left = True

@@ -233,7 +233,7 @@ class Till:
             for copy in list(self.disk.copies.values()):
                 if copy.state == "pending" and copy.sale.sale_id != self._in_hand:
                     await self._deliver(copy, self._behind_the_counter())
-            if any(copy.state == "pending" for copy in self.disk.copies.values()):
+            if not self._asked or any(copy.state == "pending" for copy in self.disk.copies.values()):
                 await self.clock.sleep(self.rng.uniform(0, wait_s))
                 wait_s = min(wait_s * 2, RETRY_S[1])
             else:

@@ -16,6 +16,7 @@ from appliance.domain.catalogue import Article, Lead, write_transfer
 from appliance.domain.dsse import Signer
 from appliance.domain.errors import (
     NotFound,
+    NotReady,
     SaleConflict,
     SnapshotRequired,
     StoreboxError,
@@ -85,6 +86,7 @@ class FakeBox:
         self.articles: dict[int, list[Article]] = {}
         self.failing: StoreboxError | None = None
         self.hang_ups = 0  # so many sales are met with a closed connection
+        self.look_ups_refused = 0  # so many look-ups are answered that it is not ready
         self.tokens_seen: set[str] = set()
         self.url = ""
         self._mode = ModeView("cloud", "online", "ok", AT)
@@ -276,6 +278,9 @@ class FakeBox:
 
     async def _get_sale(self, request: web.Request) -> web.Response:
         sale_id = request.match_info["sale_id"]
+        if self.look_ups_refused:
+            self.look_ups_refused -= 1
+            raise NotReady
         if sale_id not in self.acks:
             raise NotFound
         ack = msgspec.json.decode(self.acks[sale_id], type=Ack)

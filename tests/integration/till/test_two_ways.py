@@ -31,6 +31,7 @@ from till.report import (
     Synced,
     Untrusted,
 )
+from till.settling import BACK_OFF_CAP_S
 
 
 async def test_a_sale_in_cloud_mode_goes_straight_to_the_cloud(tmp_path: Path) -> None:
@@ -374,6 +375,20 @@ async def test_a_till_that_restarts_brings_what_is_pending_and_never_doubles_it(
 
     assert [parse_sale(body).ticket_number for body in box.posted] == [1, 2]
     assert box.posted[0] == first
+
+
+async def test_a_look_up_without_an_answer_is_asked_again_and_no_sale_waits_for_ever(tmp_path: Path) -> None:
+    box, told, clock = FakeBox(), Told(), FakeClock()
+    async with box.serving() as port, a_till(tmp_path, told, clock, box=box) as till:
+        for _ in range(3):
+            await till.selling.sell(a_basket())
+    box.look_ups_refused = 2
+    async with box.serving(port), a_till(tmp_path, told, clock, box=box) as till:
+        box.sync()
+        await clock.advance(BACK_OFF_CAP_S)
+        await asyncio.wait_for(till.settling.all_synced(), 10)
+
+    assert sorted(line.seq for line in told.of(Synced)) == [1, 2, 3]
 
 
 async def test_a_box_that_lost_its_tail_gets_the_sale_again(tmp_path: Path) -> None:
