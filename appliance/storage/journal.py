@@ -183,12 +183,18 @@ class Journal:
         return str(self.fault)
 
     async def _commit_groups(self) -> None:
-        while True:
-            await self._next_moment()
-            while self._waiting:
-                await self._commit_group(self._take_group())
-                if self._unchecked.overdue:
-                    await self._checkpoint()
+        try:
+            while True:
+                await self._next_moment()
+                while self._waiting:
+                    await self._commit_group(self._take_group())
+                    if self._unchecked.overdue:
+                        await self._checkpoint()
+        finally:  # also after a bug: nobody waits for ever
+            self._open = False
+            for _, future in self._waiting:
+                if not future.done():
+                    future.set_exception(NotReady(retry_after_s=RETRY_AFTER_S))
 
     async def _next_moment(self) -> None:
         """Wait until something is to be committed; a checkpoint that is due is done before, unless it comes soon."""

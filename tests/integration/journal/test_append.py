@@ -3,7 +3,8 @@
 import asyncio
 import random
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from appliance.domain import event as chain
 from appliance.domain.errors import BadEvent, Busy, DiskFull, NotReady, SaleConflict, StorageFault
 from appliance.domain.event import GENESIS, Position
 from appliance.domain.statements import HEAD_TYPE, Head, verify
-from appliance.runtime.database import open_reader
+from appliance.runtime.database import Checkpoint, Writer, open_reader, open_writer
 from appliance.storage import journal as journal_module
 from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft
+from appliance.storage.journal import open_journal
 from appliance.storage.unchecked import CHECKPOINT_EVENTS, CHECKPOINT_IDLE_S
 from tests.fakes.clock import FakeClock
-from tests.fakes.journals import BOX, KEYS, a_draft, a_journal, a_note
+from tests.fakes.journals import BOX, KEYS, a_draft, a_journal, a_note, a_sealer
 from tests.fakes.sales import a_sale, a_sale_id, a_trading_day
 
 
@@ -235,6 +237,34 @@ async def test_a_moment_without_sales_empties_the_wal(tmp_path: Path) -> None:
 
         with closing(sqlite3.connect(f"file:{tmp_path}/journal.db?immutable=1", uri=True)) as without_wal:
             assert len(list(tables.events(without_wal, 0))) == CHECKPOINT_EVENTS + 1
+
+
+class FallingWriter(Writer):
+    """Has a bug that no transaction explains."""
+
+    async def checkpoint(self, mode: Checkpoint) -> bool:
+        """Falls, but for the one at start."""
+        if mode == "PASSIVE":
+            raise asyncio.CancelledError
+        return await super().checkpoint(mode)
+
+
+@asynccontextmanager
+async def a_falling_database(path: Path) -> AsyncIterator[Writer]:
+    async with open_writer(path) as writer:
+        yield FallingWriter(writer._connection, writer._executor)
+
+
+async def test_when_the_committing_falls_nobody_waits_for_ever(tmp_path: Path) -> None:
+    clock = FakeClock()
+    opening = open_journal(tmp_path / "journal.db", a_sealer(clock), open_database=a_falling_database)
+    async with opening as journal:
+        for number in range(CHECKPOINT_EVENTS):
+            await journal.append(a_note(number))
+        await clock.advance(CHECKPOINT_IDLE_S)
+
+        with pytest.raises(NotReady):
+            await asyncio.wait_for(journal.append(a_note(99)), 10)
 
 
 async def test_growth_is_told_once_per_change(tmp_path: Path) -> None:
