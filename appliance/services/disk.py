@@ -91,11 +91,11 @@ class DiskWatch:
         if refused or ballast.free_bytes() < floor:
             make_room(ballast)
         free = ballast.free_bytes()
-        self.full = refused or free < floor + (ballast.size if ballast.spent() else 0)
-        if not self.full and free >= floor + ballast.size:
+        full = refused or free < floor + (ballast.size if ballast.spent() else 0)
+        if not full and free >= floor + ballast.size:
             ballast.hold()  # at the first start there may be no room for it: then it is taken when there is
-        self.free_bytes = ballast.free_bytes()
-        self.low = self.full or self.free_bytes < self._floors.download
+        self.full, self.free_bytes = full, ballast.free_bytes()
+        self.low = full or self.free_bytes < self._floors.download
         self.asides = numbers_aside(self._path)
 
 

@@ -19,6 +19,8 @@ from tests.e2e.test_box_process import DISK, enrolled, paired, running, sell, st
 from tests.fakes.sales import a_sale_id, a_sale_json
 
 SMALL_DISK = "ballast_mib = 4\nfloor_mib = 2\ndownload_floor_mib = 6"
+# The till below asks as fast as it can until the disk is as it should be.
+FREELY = "[limits]\nper_till_per_s = 65536\nper_till_burst = 65536\n"
 WITHIN_S = 30.0
 
 
@@ -102,7 +104,7 @@ async def test_a_full_disk_refuses_says_so_everywhere_and_recovers_by_itself(
     tmp_path: Path, small_disk: Path
 ) -> None:
     async with enrolled(tmp_path) as (config, _), aiohttp.ClientSession() as session:
-        config.write_text(config.read_text().replace(DISK, SMALL_DISK))
+        config.write_text(f"{config.read_text().replace(DISK, SMALL_DISK)}\n{FREELY}")
         token = await paired(config)
         tickets = itertools.count(1)
         acked: list[str] = []
@@ -154,7 +156,7 @@ async def test_a_card_that_turns_read_only_stops_sales_and_the_process_stays_to_
     tmp_path: Path, dying_card: Callable[[], None]
 ) -> None:
     async with enrolled(tmp_path) as (config, _), aiohttp.ClientSession() as session:
-        config.write_text(config.read_text().replace(DISK, SMALL_DISK))
+        config.write_text(f"{config.read_text().replace(DISK, SMALL_DISK)}\n{FREELY}")
         token = await paired(config)
         async with running(config) as box:
             first = a_sale_json()

@@ -101,20 +101,23 @@ def test_what_shops_no_longer_need_is_pruned_and_not_a_moment_sooner() -> None:
 
 
 def test_every_kind_of_fault_strikes(tmp_path: Path) -> None:
-    struck: Counter[str] = Counter()
-    for seed in (12, 20):
-        (tmp_path / str(seed)).mkdir()
-        outcome = run_seed(seed, 0.7, tmp_path / str(seed), PutBack())
-        assert outcome.broken == []
-        struck.update(outcome.faults)
-
-    assert {
+    kinds = {
         *("outage", "slow line", "flapping line", "cloud down", "refused", "cloud restart", "lost answers"),
         *("duplicates", "duplicate delivery", "forged receipts", "old receipt", "cut request", "cut answer"),
         *("cut bodies", "cut catalogue", "new catalogue", "small batches", "413", "second daemon", "restart"),
         *("power cut: random", "power cut: before-commit", "power cut: after-commit", "power cut: after-ack"),
         *("power cut: rolled back", "clock jump", "full card", "till death", "lost ack", "lost request"),
-    } <= struck.keys()
+    }
+    struck: Counter[str] = Counter()
+    # The first two or three have all of them today; the others are for when a change moves what befalls them.
+    for seed in (12, 20, 4, 7, 9):
+        (tmp_path / str(seed)).mkdir()
+        outcome = run_seed(seed, 0.7, tmp_path / str(seed), PutBack())
+        assert outcome.broken == []
+        struck.update(outcome.faults)
+        if kinds <= struck.keys():
+            return
+    assert kinds - struck.keys() == set()
 
 
 def test_a_card_that_was_put_back_is_named_and_loses_nothing(tmp_path: Path) -> None:
