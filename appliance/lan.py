@@ -52,10 +52,6 @@ class LanParts:
     office: IdentityCloud | None = None
 
 
-# What to listen on means every address; other hosts are addresses.
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
-
-
 @dataclass
 class _Place:
     """Where tills reach the box; the port is known only once it is bound."""
@@ -65,7 +61,7 @@ class _Place:
 
     def addresses(self) -> Sequence[str]:
         """Right now. Those that need a scope, which only this machine knows, are told to nobody."""
-        if self.config.lan.host not in EVERYWHERE:
+        if not ipaddress.ip_address(self.config.lan.host).is_unspecified:
             return [self.config.lan.host]
         found = map(ipaddress.ip_address, look_around(self.config.mdns.interfaces).addresses)
         return [str(address) for address in found if not (address.version == 6 and address.is_link_local)]

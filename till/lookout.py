@@ -55,7 +55,7 @@ class FixedPlace:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    async def find(self, last: str | None, prove: Prove) -> Met | None:  # noqa: ARG002
+    async def find(self, last: str | None, prove: Prove) -> Met | None:  # noqa: ARG002  one place needs no last one
         """Look at that URL."""
         return (await prove(self._url)).met
 

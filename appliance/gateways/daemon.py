@@ -13,7 +13,7 @@ from appliance.runtime.tls import pinned_context
 
 TIMEOUT_S = 5.0
 # Where it listens, and where to ask then.
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nothing listens here
 
 
 class _Problem(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ class ConflictWatch(RecordUpdateListener):
         self._box = box
         self._rivalled = rivalled
 
-    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:  # noqa: ARG002
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:  # noqa: ARG002  zeroconf calls it
         """See RecordUpdateListener."""
         for update in records:
             if (rival := self._rival(update.new)) is not None:

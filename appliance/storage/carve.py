@@ -10,6 +10,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import BinaryIO
 
 from appliance.storage.pages import (
@@ -60,7 +61,7 @@ class Carver:
     def _rows_of(self, page: bytes, offset: int) -> Iterator[Rows]:
         for cell in cells_of(page):
             named: list[int] = []
-            row = row_at(page, cell, lambda number, named=named: named.append(number) or b"")  # type: ignore[misc]
+            row = row_at(page, cell, partial(_noted, named))
             if named:
                 row = self._long_row(page, cell, offset, named[0])
             elif row is not None and not self._judge(row):
@@ -73,7 +74,7 @@ class Carver:
         if row is not None and self._judge(row):
             return row
         for base in self._guesses(offset, first):
-            row = row_at(page, cell, lambda number, base=base: self._page(base + (number - 1) * PAGE))  # type: ignore[misc]
+            row = row_at(page, cell, partial(self._numbered, base))
             if row is not None and self._judge(row):
                 if base not in self._bases:
                     self._bases.append(base)
@@ -98,6 +99,9 @@ class Carver:
                 if header[:4] == wanted and header[8:16] == salts:
                     return self._page(place)
         return b""
+
+    def _numbered(self, base: int, number: int) -> bytes:
+        return self._page(base + (number - 1) * PAGE)
 
     def _page(self, offset: int, length: int = PAGE) -> bytes:
         if not 0 <= offset <= self._size - length:
@@ -140,3 +144,9 @@ def _plausible(chunk: bytes, at: int) -> bool:
     _, free, cells, content, _ = _HEADER.unpack_from(chunk, at)
     fits: bool = _HEADER.size + 2 * cells <= (content or 65_536) <= PAGE
     return fits and 0 < cells <= CELLS_MAX and free < PAGE
+
+
+def _noted(named: list[int], number: int) -> bytes:
+    """Only which overflow page is asked for; there is none to give."""
+    named.append(number)
+    return b""

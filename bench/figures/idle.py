@@ -26,7 +26,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     settings = bench.settings
     with bench.shop.cloud() as cloud, bench.shop.box(cloud.url) as box, box.running() as server:
         _wait_until_online(bench, server)
-        time.sleep(0 if settings.quick else SETTLE_S)
+        time.sleep(0 if settings.quick else SETTLE_S)  # what is measured is that nothing happens
         busy_s = cpu_s(server.pid)
         windows = [_wake_ups_per_s(server.pid, settings.idle_s / WINDOWS) for _ in range(WINDOWS)]
         busy_s = cpu_s(server.pid) - busy_s
