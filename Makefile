@@ -85,7 +85,10 @@ $(VENVS:=/.locked): %/.locked:
 	    echo "storebox needs Python 3.11 to 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
 	    echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $*
-	$(PIP_INSTALL) --require-hashes -r $<
+	# The lock names all there is to install. Were pip to resolve it again, it would ask for an extra's newest release
+	# beside the locked one (before pip 23.3), and fail on the day that one comes out.
+	$(PIP_INSTALL) --require-hashes --no-deps -r $<
+	$*/bin/python -m pip check
 	touch $@
 
 $(VENVS:=/.installed): %/.installed: %/.locked pyproject.toml
