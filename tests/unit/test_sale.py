@@ -366,3 +366,26 @@ def test_the_largest_sale_makes_an_event_that_the_chain_takes() -> None:
 
     assert SALE_BYTES_MAX * 0.98 < len(body) <= SALE_BYTES_MAX
     assert len(event.body) < EVENT_BYTES_MAX
+
+
+@pytest.mark.parametrize("bad", ["", "\n", "é", "x\n", "x\ny"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "sale_id",
+        "till_id",
+        "business_date",
+        "started_at",
+        "ended_at",
+        "operator_id",
+        "currency",
+        "shift_id",
+        "customer_id",
+    ],
+)
+def test_a_text_of_another_form_is_named_whatever_stands_around_it(field: str, bad: str) -> None:
+    good = json.loads(VALID).get(field) or "A"
+
+    for text in {bad, good + bad, bad + good} - {good}:
+        with pytest.raises(InvalidSale, match=rf"\$\.{field}`"):
+            parse_sale(a_sale_json(**{field: text}))
