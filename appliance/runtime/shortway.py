@@ -9,6 +9,7 @@ all its unread bytes go to aiohttp for good. Nothing is judged here that aiohttp
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple, cast
 
@@ -26,8 +27,9 @@ BODY_S = 1.0
 IDLE_S = 300.0
 
 # Field lines without continuation, quoting or anything beside printable ASCII (a strict part of RFC 9112 section 5).
-_FIELD = r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ -~]*)\r\n"
-_field, _fields = re.compile(_FIELD), re.compile(f"(?:{_FIELD})+")
+_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ -~]*)")
+# A till says most of its head again with each sale: lines that were read are remembered, half a megabyte at most.
+_LINES_MAX, _LINE_CHARS_MAX = 512, 512
 _LENGTH = re.compile(r"[0-9]{1,7}")
 # What these ask for is not done here; a browser, which sends an origin, is turned away by whoever knows how.
 _BEYOND = frozenset(
@@ -209,14 +211,21 @@ def _head_of(received: bytes, begin: bytes) -> _Head | None:
     end = received.find(b"\r\n\r\n", 0, HEAD_BYTES_MAX)
     if end < 0:
         return None
-    text = received[len(begin) : end + 2].decode("latin-1")
-    if _fields.fullmatch(text) is None:
-        return None
-    fields = _field.findall(text)
-    headers = {name.lower(): value.rstrip() for name, value in fields}
-    if len(headers) < len(fields):
-        return None
-    return _Head(headers, end + 4)
+    lines = received[len(begin) : end].decode("latin-1").split("\r\n")
+    headers: dict[str, str] = {}
+    for line in lines:
+        field = _field(line) if len(line) <= _LINE_CHARS_MAX else _field.__wrapped__(line)
+        if field is None:
+            return None
+        headers[field[0]] = field[1]
+    return _Head(headers, end + 4) if len(headers) == len(lines) else None
+
+
+@lru_cache(_LINES_MAX)
+def _field(line: str) -> tuple[str, str] | None:
+    """A field's name in lower case and its value; None when the line is not plain."""
+    read = _FIELD.fullmatch(line)
+    return None if read is None else (read[1].lower(), read[2].rstrip())
 
 
 def _length_of(headers: Mapping[str, str]) -> int:
