@@ -6,7 +6,7 @@ What yields rows holds a statement open: close it (contextlib.closing) before it
 """
 
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import chain
@@ -21,6 +21,7 @@ EPOCH_SHIFT = 40
 
 
 Item = TypeVar("Item")
+Filling = TypeVar("Filling")
 
 
 class Row(NamedTuple):
@@ -44,17 +45,16 @@ def epoch_and_seq(place: int) -> tuple[int, int]:
 def insert_events(connection: sqlite3.Connection, rows: Sequence[tuple[int, bytes]], packer: Packer) -> None:
     """Add (place, body) rows; a place that is taken raises IntegrityError."""
     packed = packer.pack([body for _, body in rows])
-    stored = [(place, body) for (place, _), body in zip(rows, packed, strict=True)]
-    for part in _parts(stored):
-        connection.execute(_many("INSERT INTO event (place, body) VALUES ", "(?, ?)", len(part)), _flat(part))
+    _insert(
+        connection,
+        "INSERT INTO event (place, body) SELECT column1, column2 FROM (VALUES ",
+        [(row[0], body) for row, body in zip(rows, packed, strict=True)],
+    )
 
 
 def insert_sales(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int]]) -> None:
     """Add (sale id, place) rows; an id that is known raises IntegrityError."""
-    for part in _parts(rows):
-        connection.execute(
-            _many("INSERT INTO sale (sale_id, place) VALUES ", "(?, ?)", len(part)), _flat(part)
-        )
+    _insert(connection, "INSERT INTO sale (sale_id, place) SELECT column1, column2 FROM (VALUES ", rows)
 
 
 def forget_sales(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
@@ -91,11 +91,10 @@ def body_at(connection: sqlite3.Connection, place: int) -> bytes | None:
 
 def places_of_sales(connection: sqlite3.Connection, sale_ids: Sequence[bytes]) -> dict[bytes, int]:
     """Where those of these sales stand that are known."""
-    found: dict[bytes, int] = {}
-    for part in _parts(sale_ids):
-        asked = _many("SELECT sale_id, place FROM sale WHERE sale_id IN (", "?", len(part), ")")
-        found.update(connection.execute(asked, part).fetchall())
-    return found
+    if not sale_ids:
+        return {}
+    asked = _many("SELECT sale_id, place FROM sale WHERE sale_id IN (", "?", _size(sale_ids), ")")
+    return dict(connection.execute(asked, _filled(sale_ids, None)).fetchall())
 
 
 def place_of_sale(connection: sqlite3.Connection, sale_id: bytes) -> int | None:
@@ -167,22 +166,25 @@ def epoch_ends(connection: sqlite3.Connection) -> dict[int, int]:
 
 
 # Every call into SQLite gives the interpreter's lock away, and under load gets it back only after the event loop has
-# had its turn: a group of sales costs a few statements with many rows, not many with one. Their sizes are powers of
-# two, so that the few texts stay prepared.
+# had its turn: a group of sales costs one statement with many rows, not many with one. Their sizes are powers of two,
+# filled up with rows of NULL that are left out, so that few texts stay prepared.
 
 
-def _parts(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    begin = 0
-    while rest := len(rows) - begin:
-        count = 1 << (rest.bit_length() - 1)
-        yield rows[begin : begin + count]
-        begin += count
+def _insert(connection: sqlite3.Connection, begin: str, rows: Sequence[tuple[Any, Any]]) -> None:
+    """Add rows of two columns, of which the first is never NULL; `begin` ends where the rows begin."""
+    if rows:
+        statement = _many(begin, "(?, ?)", _size(rows), ") WHERE column1 IS NOT NULL")
+        connection.execute(statement, list(chain.from_iterable(_filled(rows, (None, None)))))
+
+
+def _size(rows: Sequence[Any]) -> int:
+    return int(1 << (len(rows) - 1).bit_length())
+
+
+def _filled(rows: Sequence[Item], nothing: Filling) -> list[Item | Filling]:
+    return [*rows, *[nothing] * (_size(rows) - len(rows))]
 
 
 @cache
-def _many(statement: str, value: str, count: int, end: str = "") -> str:
-    return statement + ", ".join([value] * count) + end
-
-
-def _flat(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
-    return list(chain.from_iterable(rows))
+def _many(begin: str, value: str, count: int, end: str) -> str:
+    return begin + ", ".join([value] * count) + end

@@ -16,7 +16,7 @@ from appliance.domain.tickets import Last, Numbers, Ticket, judge, ticket_of
 from appliance.storage import journal_tables as tables
 
 # Events between two writings: a start folds in as many, at some 10 us each.
-WRITE_EVERY_EVENTS = 256
+WRITE_EVERY_EVENTS = 1_024
 # Days of tills that stay in memory after a writing; a till sells on one or two.
 DAYS_IN_MEMORY_MAX = 256
 

@@ -1,6 +1,7 @@
 """The chain: what was sealed can be walked, and whatever was done to it afterwards shows."""
 
 import hashlib
+import random
 from typing import Any
 
 import msgspec
@@ -309,3 +310,10 @@ def test_an_event_over_the_limit_is_refused() -> None:
 
 def test_positions_are_ordered_by_epoch_then_seq() -> None:
     assert Position(1, 9, b"\xff") < Position(2, 0, b"") < Position(2, 1, b"")
+
+
+@pytest.mark.parametrize("size", [0, 1, 2_046, 2_047, 2_048, 4_094, 4_095, 100_000])
+def test_the_digest_is_sha_256_whatever_the_size(size: int) -> None:
+    body = random.Random(size).randbytes(size)
+
+    assert digest(body) == hashlib.sha256(body).digest()

@@ -17,7 +17,7 @@ from appliance.runtime.database import Checkpoint, Writer, open_reader, open_wri
 from appliance.storage import journal as journal_module
 from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft
-from appliance.storage.journal import open_journal
+from appliance.storage.journal import GROUP_EVENTS_MAX, open_journal
 from appliance.storage.unchecked import CHECKPOINT_EVENTS, CHECKPOINT_IDLE_S
 from tests.fakes.clock import FakeClock
 from tests.fakes.journals import BOX, KEYS, a_draft, a_journal, a_note, a_sealer
@@ -46,6 +46,17 @@ async def test_an_entry_is_visible_to_another_connection_when_append_returns(tmp
         entry = await journal.append(a_draft(a_sale()))
 
         assert stored(tmp_path)[-1].body == entry.body
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 100, GROUP_EVENTS_MAX])
+async def test_a_group_of_any_size_is_stored_whole_and_in_order(tmp_path: Path, count: int) -> None:
+    sales = list(a_trading_day(random.Random(count), count))
+    async with a_journal(tmp_path) as journal:
+        entries = await asyncio.gather(*(journal.append(a_draft(sale)) for sale in sales))
+        again = await asyncio.gather(*(journal.append(a_draft(sale)) for sale in sales))
+
+    assert [row.body for row in stored(tmp_path)[-count:]] == [entry.body for entry in entries]
+    assert [(entry.position, entry.known) for entry in again] == [(entry.position, True) for entry in entries]
 
 
 async def test_sales_that_wait_together_share_one_signed_head(tmp_path: Path) -> None:
