@@ -14,7 +14,7 @@ from campaigns.simulation.parts import Parts, PutBack
 from campaigns.simulation.seeds import PRUNED, live, run_seed
 from tests.fakes import mutants
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(autouse=True)
