@@ -82,7 +82,7 @@ class Box:
         self._stop = asyncio.Event()
         self._asked: set[asyncio.Future[Any]] = set()
         self._handling: set[asyncio.Task[Any]] = set()
-        self._config = Config(
+        self.config = Config(
             state=card.folder,
             journal=Journal(keep_days=KEEP_DAYS),
             disk=Disk(ballast_mib=1, floor_mib=1, download_floor_mib=2),
@@ -129,7 +129,7 @@ class Box:
         """Serve until the power goes or a stop is asked for. `opened` is called when tills can sell."""
         jobs.set(self.card)
         async with AsyncExitStack() as stack:
-            opening = open_inside(self._config, TrustedClock(self.clock, None), self._rng, self._outside())
+            opening = open_inside(self.config, TrustedClock(self.clock, None), self._rng, self._outside())
             inside = await stack.enter_async_context(opening)
             self.feed, self.report = inside.feed, inside.report
             self.ready = self.card.powered
@@ -143,7 +143,7 @@ class Box:
     async def is_alone(self) -> bool:
         """Whether a second daemon on the same card is refused."""
         try:
-            async with open_inside(self._config, TrustedClock(self.clock, None), self._rng, self._outside()):
+            async with open_inside(self.config, TrustedClock(self.clock, None), self._rng, self._outside()):
                 return False
         except ConfigError:
             return True

@@ -8,12 +8,14 @@ import msgspec
 from appliance.domain.errors import (
     CannotAccept,
     CloudRefused,
+    InvalidSale,
+    Malformed,
     OnlineOnly,
     OperationRejected,
     OutcomeUnknown,
     SaleConflict,
 )
-from appliance.domain.sale import Mode, Sale
+from appliance.domain.sale import Mode, Sale, read_sale
 from appliance.domain.wire import OperationRequest
 from appliance.runtime.clock import rfc3339
 from campaigns.simulation.box import Box
@@ -22,6 +24,8 @@ from till.tickets import Basket, Item, Stamp, make_sale, price, uuid7
 
 # Shares of what is done at a counter.
 DEPOSITS, OPERATIONS, REPEATS, CONFLICTS = 0.04, 0.03, 0.05, 0.01
+# What does not add up, and what cannot be read: a till with a mistake.
+MUDDLED, UNREADABLE = 0.03, 0.01
 OPERATION_NAMES = ("transfer", "goods_reception", "petty_cash_expense", "new_customer", "daily_closing")
 
 
@@ -42,6 +46,8 @@ class Counter:
             await self._repeat(rng.choice(done))
         elif chance < OPERATIONS + REPEATS + CONFLICTS and done:
             await self._contradict(rng.choice(done))
+        elif chance < OPERATIONS + REPEATS + CONFLICTS + UNREADABLE and done:
+            self._garble(rng.choice(done))
         else:
             await self._sell()
 
@@ -67,7 +73,20 @@ class Counter:
         priced = price(Basket(items), lambda _: None, catalogue_version=1)
         sale_id = uuid7(int(at.timestamp() * 1_000), rng)
         stamp = Stamp(sale_id, self._till.name, at.date().isoformat(), rfc3339(at), rfc3339(at), mode)
-        return make_sale(priced, stamp, self._till.disk.tickets)
+        sale = make_sale(priced, stamp, self._till.disk.tickets)
+        if rng.random() < MUDDLED:
+            return msgspec.structs.replace(sale, total_minor=sale.total_minor + rng.choice((-1, 1, 100)))
+        return sale
+
+    def _garble(self, copy: Copy) -> None:
+        """A sale that is not to be read: refused with a reason, whatever is wrong with it."""
+        till, rng = self._till, self._till.rng
+        body = bytearray(copy.sale.encode())
+        body[rng.randrange(len(body))] = rng.randrange(256)
+        try:
+            read_sale(bytes(body[: rng.randrange(len(body) + 1)] if rng.random() < 0.5 else body))
+        except (InvalidSale, Malformed) as refusal:
+            till.oracle.expect(str(refusal) != "", "7", "an unreadable sale is refused without a reason")
 
     async def _repeat(self, copy: Copy) -> None:
         """The cashier presses the key again: the first ack, byte for byte."""

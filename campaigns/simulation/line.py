@@ -40,7 +40,8 @@ LATE_S = (0.05, 7_200.0)
 # How often head office wants to hear of the box.
 HEARTBEAT_S = 600.0
 
-_stranger = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(128, 160))))
+# Whoever stands between box and head office with a key of his own.
+STRANGER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(128, 160))))
 
 
 class Line:
@@ -198,7 +199,7 @@ class Uplink:
             return before
         line.counts["forged receipt"] += 1
         payload = open_envelope(receipt, RECEIPT_TYPE, self._office.keys)
-        return _stranger.envelope(RECEIPT_TYPE, payload)
+        return STRANGER.envelope(RECEIPT_TYPE, payload)
 
     def _transfer(self, since: int | None) -> bytes | SnapshotRequired:
         try:

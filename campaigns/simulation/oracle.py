@@ -80,6 +80,7 @@ class Oracle:
         self.broken: list[str] = []
         self.acks: dict[str, bytes] = {}  # sale id -> first ack
         self.answered: set[str] = set()  # sale ids that head office acknowledged to a till
+        self.odd: list[tuple[int, int]] = []  # (epoch, seq) of events on disk that head office cannot read
         self.checks = 0
         self.counts: Counter[str] = Counter()
         self.was_rolled_back = False
@@ -134,6 +135,16 @@ class Oracle:
             first = self.acks[sale_id] = ack
         self.expect(first == ack, "3", f"{sale_id}: another ack than the first one")
         self._look_for(sale_id, ack, "at its ack")
+
+    def judged(self, sale: Sale, flags: list[str]) -> None:
+        """A sale was accepted: what does not add up in it is flagged, and nothing else of that kind."""
+        gross_minor = sum(line.gross_minor for line in sale.lines if not line.voided)
+        paid_minor = sum(tender.amount_minor for tender in sale.tenders)
+        for flag, said_minor in (("total-lines", gross_minor), ("total-tenders", paid_minor)):
+            wrong = said_minor != sale.total_minor
+            self.expect(
+                (flag in flags) == wrong, "7", f"{sale.sale_id}: {flag} is {wrong}, flags are {flags}"
+            )
 
     def told_synced(self, sale_id: str) -> None:
         """A till was told that a sale is in the cloud."""
@@ -192,6 +203,7 @@ class Oracle:
         self.expect(finding.fault is None, "4", f"the journal does not verify: {finding.fault}")
         if not self.was_rolled_back:  # else the cloud holds another continuation of the old epoch
             self._compare(journal)
+            self._look_for_odd()
         for sale_id, count in sorted(self.office.stored.items()):
             self.expect(count == 1, "2", f"{sale_id} is in head office's books {count} times")
         for sale_id in (*self.acks, *sorted(self.answered)):
@@ -218,6 +230,16 @@ class Oracle:
             self.counts["pruned events"] += gone
             free = all(self._was_free_to_go(epoch, seq) for seq in range(1, gone + 1))
             self.expect(free, "5", f"epoch {epoch}: of {gone} pruned events some were needed")
+
+    def _look_for_odd(self) -> None:
+        """What head office cannot read it holds all the same, and says so."""
+        noted = {(note.epoch, note.seq) for note in self.office.notes}
+        for epoch, seq in self.odd:
+            held = seq <= self.office.end_of(epoch).seq
+            self.expect(held, "6", f"head office does not hold {epoch}/{seq}, which it cannot read")
+            self.expect(
+                (epoch, seq) in noted, "6", f"head office does not say that it cannot read {epoch}/{seq}"
+            )
 
     def _look_for(self, sale_id: str, ack_bytes: bytes, when: str) -> None:
         if self._reader is None:

@@ -16,6 +16,7 @@ from campaigns.simulation.line import Line
 from campaigns.simulation.machine import Machine
 from campaigns.simulation.oracle import DRAIN_S, Oracle, Trace
 from campaigns.simulation.parts import Parts
+from campaigns.simulation.strangers import Strangers
 from campaigns.simulation.tills import Disk, Till
 from campaigns.simulation.weather import Weather
 
@@ -41,7 +42,13 @@ class Shop:
         self.oracle = Oracle(self.office, keys, self.trace)
         self.machine = Machine(folder, self.line, self.oracle, parts, self._rng, self._box_is_up)
         self.weather = Weather(
-            self.machine, self.line, self.trace, self.kill_till, self._rng, rollback=parts.rollback
+            self.machine,
+            self.line,
+            self.trace,
+            self.kill_till,
+            Strangers(self.office, self.oracle),
+            self._rng,
+            rollback=parts.rollback,
         )
         self.weather.calm_ended = self._judge_backlog
         self.disks = [Disk() for _ in TILLS]

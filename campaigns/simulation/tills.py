@@ -217,6 +217,7 @@ class Till:
     def acked(self, copy: Copy, ack: Ack) -> None:
         """The box has it."""
         self.oracle.acked(copy.sale.sale_id, canonical(ack))
+        self.oracle.judged(copy.sale, ack.flags)
         self.disk.witness = max(self.disk.witness, ((ack.epoch, ack.seq), bytes(ack.head)))
         if copy.state == "pending":
             copy.state, copy.place = "accepted", (ack.epoch, ack.seq)

@@ -14,6 +14,7 @@ from campaigns.simulation.clock import DAY_S, between
 from campaigns.simulation.line import Line
 from campaigns.simulation.machine import Machine
 from campaigns.simulation.oracle import Trace
+from campaigns.simulation.strangers import Strangers
 
 TEN_YEARS_S = 10 * 365.25 * DAY_S
 # A group of a few sales packs into less.
@@ -30,6 +31,7 @@ class Weather:
         line: Line,
         trace: Trace,
         kill_till: Callable[[int, float], Awaitable[None]],
+        strangers: Strangers,
         rng_of: Callable[[str], random.Random],
         *,
         rollback: bool,
@@ -38,6 +40,7 @@ class Weather:
         self._line = line
         self._trace = trace
         self._kill_till = kill_till
+        self._strangers = strangers
         self._rng_of = rng_of
         self.counts: Counter[str] = Counter()
         self.active: set[str] = set()
@@ -66,6 +69,8 @@ class Weather:
             ("full card", 1.0, self._full_card),
             ("till death", 2.0, self._till_death),
             ("second daemon", 0.5, self._second_daemon),
+            ("stranger", 3.0, self._stranger),
+            ("odd event", 2.0, self._odd_event),
         ]
         if rollback:
             self._kinds.append(("rolled-back card", 3.0, self._roll_back))
@@ -213,6 +218,14 @@ class Weather:
 
     async def _second_daemon(self, _: random.Random) -> None:
         await self._machine.start_second()
+
+    async def _stranger(self, rng: random.Random) -> None:
+        if (box := self._machine.box) is not None:
+            await self._strangers.visit(box, rng)
+
+    async def _odd_event(self, rng: random.Random) -> None:
+        if (box := self._machine.box) is not None:
+            await self._strangers.write_oddly(box, rng)
 
     async def _roll_back(self, _: random.Random) -> None:
         await self._machine.up()  # by night there is nobody to do it

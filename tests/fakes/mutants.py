@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import aiosqlite
 
-from appliance.domain.errors import CloudUnreachable
+from appliance.domain.errors import BadEvent, CloudUnreachable
 from appliance.domain.event import Position
 from appliance.domain.statements import Keys
 from appliance.runtime.clock import Clock
@@ -17,6 +17,7 @@ from appliance.services.drain import Drain, DrainStopped
 from appliance.storage.outgoing import Outgoing, OutgoingBatch
 from campaigns.simulation.card import Card
 from campaigns.simulation.headoffice import HeadOffice
+from campaigns.simulation.line import STRANGER
 from campaigns.simulation.parts import Parts, PutBack
 from cloud.ingest import Examined
 
@@ -212,3 +213,25 @@ class SeqReused(PutBack):
     def office(self, box: str, keys: Keys, clock: Clock) -> HeadOffice:
         """See Parts."""
         return self._Trusting(box, keys, clock)
+
+
+class JudgesContent(Parts):
+    """Head office refuses a batch in which it cannot read an event."""
+
+    class _Picky(HeadOffice):
+        def _keep(self, examined: Examined) -> Position:
+            if any(reading.fault is not None for reading in examined.readings):
+                raise BadEvent("an event cannot be read")
+            return super()._keep(examined)
+
+    def office(self, box: str, keys: Keys, clock: Clock) -> HeadOffice:
+        """See Parts."""
+        return self._Picky(box, keys, clock)
+
+
+class TrustsStrangers(Parts):
+    """Head office takes the key of whoever sends a batch for the box's."""
+
+    def office(self, box: str, keys: Keys, clock: Clock) -> HeadOffice:
+        """See Parts."""
+        return HeadOffice(box, {**keys, STRANGER.key_id: STRANGER.public_key}, clock)
