@@ -15,7 +15,7 @@ from appliance import __version__
 from appliance.domain.enrolling import CLAIM_MINUTES_MAX, Pin
 from appliance.domain.errors import ConfigError, StoreboxError
 from appliance.domain.sale import Identifier
-from provisioning import office, show
+from provisioning import first_boot, office, show
 from provisioning.claim import WAIT_S, claim
 from provisioning.discover import discover
 from provisioning.doctor import doctor
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--image", required=True, type=Path, metavar="FILE", help="may be packed: .zst")
     command.add_argument("--to", required=True, type=Path, metavar="DEVICE|FILE", help="the card")
     command.add_argument("--claim-file", type=Path, metavar="FILE", help="a claim that the first boot uses")
-    command.add_argument("--hostname", metavar="NAME", help="what the box is called on the network")
+    first_boot.add_options(command)
     command.add_argument("--yes", action="store_true", help="everything on the card may be lost")
     command.add_argument(
         "--yes-this-disk", metavar="NAME", help="write this disk though it is not removable, e.g. sdb"

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +11,14 @@ import zstandard
 
 from appliance.domain.enrolling import read_claim
 from appliance.domain.errors import ConfigError, Malformed
-from provisioning import card, office, show
+from appliance.domain.first_boot import FIRST_BOOT_NAME
+from provisioning import card, first_boot, show
 from provisioning.errors import FINE, Failed
 
-CLAIM_NAME, SETTINGS_NAME = "storebox-claim", "storebox-first-boot.toml"
+CLAIM_NAME = "storebox-claim"
 STEP = 4 * 1024 * 1024
 # Zeros pack to nearly nothing: so little of a packed image is never more than 64 MiB.
 PACKED_STEP = 2 * 1024
-_HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_PIN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class Flashed(msgspec.Struct, frozen=True):
@@ -93,26 +91,16 @@ def verify(target: Path, size: int, digest: str) -> None:
 
 def _settings(args: argparse.Namespace) -> dict[str, bytes]:
     """The files for the first boot. Raises ConfigError for what no box would take."""
-    files, lines = dict[str, bytes](), list[str]()
-    if args.hostname:
-        if not _HOSTNAME.fullmatch(args.hostname):
-            raise ConfigError(
-                f"--hostname {args.hostname}: lower-case letters, digits and hyphens, at most 63"
-            )
-        lines.append(f'hostname = "{args.hostname}"')
-    if authority := office.known_credentials(args).authority:
-        if not _PIN.fullmatch(authority):
-            raise ConfigError("--authority: a pin has 43 characters")
-        lines += ["[claim]", f'authority = "{authority}"']
-    if lines:
-        files[SETTINGS_NAME] = ("\n".join(lines) + "\n").encode()
+    files = dict[str, bytes]()
+    if text := first_boot.settings_text(args):
+        files[FIRST_BOOT_NAME] = text.encode()
     if args.claim_file is not None:
         try:
-            text = args.claim_file.read_text().strip()
-            read_claim(text)
+            claim = args.claim_file.read_text().strip()
+            read_claim(claim)
         except (OSError, UnicodeDecodeError, Malformed) as error:
             raise ConfigError(f"{args.claim_file}: {error}") from error
-        files[CLAIM_NAME] = text.encode() + b"\n"
+        files[CLAIM_NAME] = claim.encode() + b"\n"
     return files
 
 

@@ -9,10 +9,12 @@ import ast
 import importlib
 import json
 import math
+import operator
 import re
 import subprocess
 import sys
 import tomllib
+import types
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,6 +29,7 @@ from appliance.api.app import ROUTES
 from appliance.api.metrics import StatusCollector
 from appliance.config import Config
 from appliance.domain.errors import StoreboxError
+from appliance.domain.first_boot import FirstBoot
 from appliance.domain.flags import FLAGS
 from appliance.domain.link import Cause
 from appliance.domain.wire import JournalView, ModeView, Status
@@ -149,6 +152,8 @@ def keys_of(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str,
     hints = typing.get_type_hints(kind)
     for field in msgspec.structs.fields(kind):
         inner = hints[field.name]
+        if isinstance(inner, types.UnionType):
+            inner, _ = typing.get_args(inner)  # a table that may be left out
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             yield from keys_of(inner, f"{prefix}{field.encode_name}.")
         else:
@@ -176,6 +181,26 @@ def test_the_example_of_a_configuration_can_be_used() -> None:
 
     (example,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     convert_settings(tomllib.loads(example), Config, origin="the example")
+
+
+FIRST_BOOT = "What a card tells its first boot"
+
+
+def test_every_setting_of_a_card_is_documented_with_its_default() -> None:
+    text = section(DOCS / "PROVISIONING.md", FIRST_BOOT)
+
+    assert [(code_of(row[0]), code_of(row[1])) for row in table(text)] == list(keys_of(FirstBoot))
+
+
+def test_the_example_of_a_cards_settings_has_every_key_that_can_stand_beside_another() -> None:
+    (example,) = re.findall(
+        r"^```toml\n(.*?)^```", section(DOCS / "PROVISIONING.md", FIRST_BOOT), re.M | re.S
+    )
+
+    settings = convert_settings(tomllib.loads(example), FirstBoot, origin="the example")
+
+    said = {key for key, _ in keys_of(FirstBoot)} - {"wifi.passphrase"}
+    assert all(operator.attrgetter(key)(settings) for key in said)
 
 
 # --- Metrics

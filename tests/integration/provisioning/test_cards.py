@@ -5,7 +5,6 @@ import json
 import os
 import random
 import resource
-import struct
 import subprocess
 import sys
 import zlib
@@ -17,51 +16,17 @@ import zstandard
 from PIL import Image
 
 from appliance.domain.enrolling import claim_text
+from appliance.domain.first_boot import FIRST_BOOT_NAME
 from provisioning import card, flash, label
 from provisioning.cli import run
 from provisioning.errors import Failed
 from tests.conftest import require
+from tests.fakes.cards import FAT_AT, MIB, fat, gpt, mbr, on_card
 
 BOX, FP = "sb-abcdefghijklmnop", "A1b2" * 10 + "xyz"
 CLAIM = claim_text("https://cloud.example", "", "s" * 32, "S042")
-MIB = 1024 * 1024
-FAT_AT = 1 * MIB
 
 needs_mtools = pytest.mark.usefixtures("mtools")
-
-
-def fat(size: int = 4 * MIB) -> bytes:
-    """An empty FAT file system."""
-    path = Path(f"/proc/self/fd/{os.memfd_create('fat')}")
-    path.write_bytes(bytes(size))
-    descriptor = int(path.name)
-    subprocess.run(
-        ["mformat", "-i", str(path), "-T", str(size // 512), "-h", "16", "-s", "32", "::"],
-        check=True,
-        pass_fds=[descriptor],
-    )
-    try:
-        return path.read_bytes()
-    finally:
-        os.close(descriptor)
-
-
-def mbr(partition: bytes) -> bytes:
-    """A disk whose second MBR partition is FAT, after one of Linux's."""
-    table = struct.pack("<B3xB3xII", 0, 0x83, 64, 64)
-    table += struct.pack("<B3xB3xII", 0x80, 0x0C, FAT_AT // 512, len(partition) // 512)
-    first = bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa"
-    return first.ljust(FAT_AT, b"\0") + partition + random.Random(1).randbytes(MIB)
-
-
-def gpt(partition: bytes) -> bytes:
-    """The same with a GPT."""
-    protective = bytes(446) + struct.pack("<B3xB3xII", 0, 0xEE, 1, 0xFFFFFFFF).ljust(64, b"\0") + b"\x55\xaa"
-    entry = b"\1" * 16 + b"\2" * 16 + struct.pack("<QQ", FAT_AT // 512, (FAT_AT + len(partition)) // 512 - 1)
-    entries = (bytes(128) + entry.ljust(128, b"\0")).ljust(128 * 128, b"\0")
-    header = struct.pack("<8s64xQII", b"EFI PART", 2, 128, 128) + struct.pack("<I", zlib.crc32(entries))
-    start = protective + header.ljust(512, b"\0") + entries
-    return start.ljust(FAT_AT, b"\0") + partition
 
 
 @pytest.fixture
@@ -85,13 +50,6 @@ def claim_file(tmp_path: Path) -> Path:
     return path
 
 
-def on_card(path: Path, name: str) -> str:
-    place = f"{path}@@{FAT_AT}"
-    return subprocess.run(
-        ["mtype", "-i", place, f"::{name}"], check=True, capture_output=True
-    ).stdout.decode()
-
-
 # --- flash
 
 
@@ -110,7 +68,7 @@ def test_a_card_has_the_image_and_what_its_first_boot_needs(
     assert code == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["bytes"], told["sha256"]) == (len(disk), hashlib.sha256(disk).hexdigest())
-    assert told["settings"] == [flash.SETTINGS_NAME, flash.CLAIM_NAME]
+    assert told["settings"] == [FIRST_BOOT_NAME, flash.CLAIM_NAME]
     assert on_card(to, "storebox-claim") == CLAIM + "\n"
     assert 'hostname = "nantes"' in on_card(to, "storebox-first-boot.toml")
     assert f'authority = "{"A" * 43}"' in on_card(to, "storebox-first-boot.toml")
@@ -188,13 +146,11 @@ def test_what_is_no_disk_is_never_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        ["--hostname", "Not A Name"],
-        ["--authority", "short"],
         ["--claim-file", "/dev/null"],
         ["--claim-file", "x"],
     ],
 )
-def test_settings_that_no_box_takes_are_refused_before_anything_is_written(
+def test_a_claim_that_is_none_is_refused_before_anything_is_written(
     tmp_path: Path, image: Path, options: list[str]
 ) -> None:
     to = tmp_path / "card"
