@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN_VENV := .venv-run
 SECOND_VENV := .venv-3.13
+# A program that the tests call; its dependencies are not ours (requirements/scan.in).
+SCAN_VENV := .venv-scan
 LOCKS := requirements/box.txt requirements/run.txt requirements/dev.txt
 # Each folder with an __init__.py is code.
 CODE := $(patsubst %/,%,$(dir $(wildcard */__init__.py)))
@@ -17,6 +19,8 @@ PYTHON_3_13 := $(firstword $(foreach python,python3.13 $(wildcard $(HOME)/.pyenv
 # The 95 % gate counts what pyproject.toml names; some tests alone (make test ARGS=tests/unit) cannot reach it.
 COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 PYTEST_ARGS ?= -n 2
+# Last, so that its Python hides nobody's.
+test: export PATH := $(PATH):$(CURDIR)/$(SCAN_VENV)/bin
 
 .DELETE_ON_ERROR:
 .PHONY: help run test check format bench powercut simulate hostile openapi lock clean
@@ -27,7 +31,7 @@ help:  ## this list
 run: $(RUN_VENV)/.installed  ## a whole shop on this desk: make run ARGS="--help"
 	$(RUN_VENV)/bin/storebox-demo $(ARGS)
 
-test: $(VENV)/.installed $(if $(PYTHON_3_13),$(SECOND_VENV)/.installed)  ## the suite, its coverage gate, and again on Python 3.13 when found
+test: $(VENV)/.installed $(SCAN_VENV)/.locked $(if $(PYTHON_3_13),$(SECOND_VENV)/.installed)  ## the suite, its coverage gate, and again on Python 3.13 when found
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) $(if $(ARGS),,$(COVERAGE)) $(ARGS)
 	$(if $(PYTHON_3_13),$(SECOND_VENV)/bin/python -m pytest $(PYTEST_ARGS) $(ARGS),@echo "Python 3.13 not found: its run is left out")
 
@@ -56,15 +60,17 @@ openapi: $(VENV)/.installed  ## write docs/openapi/box.json anew after a change 
 	$(VENV)/bin/python docs/openapi/print_box.py > docs/openapi/box.json.new
 	mv docs/openapi/box.json.new docs/openapi/box.json
 
-# dev.txt comes first and binds the other two, so that what is tested is what a box gets.
+# dev.txt comes first and binds those of a box, so that what is tested is what a box gets.
 # Compiled by the oldest Python that runs the code; an environment for each version shows that it fits all.
 PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
-    --strip-extras --no-annotate --no-emit-options --no-emit-index-url --no-emit-trusted-host --no-emit-find-links pyproject.toml
+    --strip-extras --no-annotate --no-emit-options --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 lock: $(VENV)/.installed  ## take the newest releases of all dependencies
-	$(PIP_COMPILE) --upgrade --all-extras -o requirements/dev.txt
-	$(PIP_COMPILE) -c requirements/dev.txt --extra build --extra cloud --extra demo -o requirements/run.txt
-	$(PIP_COMPILE) -c requirements/dev.txt -o requirements/box.txt
+	$(PIP_COMPILE) --upgrade --all-extras -o requirements/dev.txt pyproject.toml
+	$(PIP_COMPILE) -c requirements/dev.txt --extra build --extra cloud --extra demo -o requirements/run.txt pyproject.toml
+	$(PIP_COMPILE) -c requirements/dev.txt -o requirements/box.txt pyproject.toml
+	$(PIP_COMPILE) -c requirements/dev.txt --build-deps-for editable --only-build-deps -o requirements/build.txt pyproject.toml
+	$(PIP_COMPILE) --upgrade -o requirements/scan.txt requirements/scan.in
 	# An extra that names another extra makes storebox its own dependency, at a path of this machine.
 	sed -i '/^storebox *@/d' $(LOCKS)
 
@@ -73,11 +79,12 @@ clean:  ## remove everything that can be made again
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made anew only when its lock changes, and storebox put into it when its metadata change.
-VENVS := $(VENV) $(RUN_VENV) $(SECOND_VENV)
+VENVS := $(VENV) $(RUN_VENV) $(SECOND_VENV) $(SCAN_VENV)
 PIP_INSTALL = $*/bin/python -m pip install -qq --disable-pip-version-check
 
 $(VENV)/.locked $(SECOND_VENV)/.locked: requirements/dev.txt
 $(RUN_VENV)/.locked: requirements/run.txt
+$(SCAN_VENV)/.locked: requirements/scan.txt
 $(SECOND_VENV)/.locked: override PYTHON = $(PYTHON_3_13)
 
 $(VENVS:=/.locked): %/.locked:
@@ -85,9 +92,11 @@ $(VENVS:=/.locked): %/.locked:
 	    echo "storebox needs Python 3.11 to 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
 	    echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $*
+	# What comes as source alone is built by a backend that is locked too: pip by itself would fetch the newest one.
+	$(PIP_INSTALL) --require-hashes --no-deps -r requirements/build.txt
 	# The lock names all there is to install. Were pip to resolve it again, it would ask for an extra's newest release
 	# beside the locked one (before pip 23.3), and fail on the day that one comes out.
-	$(PIP_INSTALL) --require-hashes --no-deps -r $<
+	$(PIP_INSTALL) --require-hashes --no-deps --no-build-isolation -r $<
 	$*/bin/python -m pip check
 	touch $@
 

@@ -1,7 +1,6 @@
 """What the LAN port speaks: TLS 1.3 alone, and 1.2 only where a configuration says so."""
 
 import json
-import shutil
 import socket
 import ssl
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 
 from appliance.runtime.tls import server_context
 from campaigns.hostile.shop import Target, open_shop
+from tests.conftest import require
 from tests.fakes.authority import FakeAuthority
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -66,11 +66,9 @@ def test_tls_1_3_is_spoken_with_a_strong_suite(box: Target) -> None:
 
 
 def test_sslyze_finds_tls_1_3_alone_and_no_known_weakness(box: Target) -> None:
-    program = shutil.which("sslyze")
-    if program is None:
-        pytest.skip("sslyze is not installed; the other tests of this file stand without it")
+    require("sslyze")
     done = subprocess.run(
-        [program, "--json_out=-", f"{box.host}:{box.port}"], capture_output=True, check=False, timeout=100
+        ["sslyze", "--json_out=-", f"{box.host}:{box.port}"], capture_output=True, check=False, timeout=100
     )
     [scan] = json.loads(done.stdout)["server_scan_results"]
     result = scan["scan_result"]
