@@ -55,7 +55,9 @@ async def _opened(config: Config, clock: Clock) -> AsyncIterator[tuple[Identity,
     with sole_owner(files.lock):
         identity = await asyncio.to_thread(Identity, config.state)
         await asyncio.to_thread(lambda: identity.keyring.settle(last_rotation(files.journal)))
-        sealer = Sealer(identity.box, identity.signer, clock, identity.keychain.keys)
+        sealer = Sealer(
+            identity.box, identity.signer, clock, identity.keychain.keys, tuple(identity.rotations)
+        )
         async with open_journal(files.journal, sealer) as journal:
             await follow_key(journal, _head_file(config, identity), identity.keychain)
             yield identity, journal

@@ -103,7 +103,9 @@ async def open_inside(
         await asyncio.to_thread(make_room_to_start, ballast, floors)
         identity, enrolment, tills = await asyncio.to_thread(_read_state, config.state, files)
         head_file = HeadFile(files.head, identity.keychain.keys)
-        sealer = Sealer(identity.box, identity.signer, clock, identity.keychain.keys)
+        sealer = Sealer(
+            identity.box, identity.signer, clock, identity.keychain.keys, tuple(identity.rotations)
+        )
         journal = await stack.enter_async_context(open_or_set_aside(files.journal, sealer, head_file))
         await follow_key(journal, head_file, identity.keychain)
         outgoing = await stack.enter_async_context(outside.open_outgoing(read_only_uri(files.journal)))

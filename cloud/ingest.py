@@ -64,9 +64,14 @@ def decide(stored: Position, hashes: Mapping[int, bytes], events: list[Sealed], 
 
 
 def examine(body: bytes, keys: Keys, *, box: str) -> Examined:
-    """Unpack and verify a batch. Blocks for about 150 ms when it is full. Raises BadInput, BadSignature, BadEvent."""
+    """Unpack and verify a batch; `keys` in their order, the last one is believed to sign now.
+
+    Blocks for about 150 ms when it is full. Raises BadInput, BadSignature, BadEvent.
+    """
     head_envelope, bodies = batch.unpack(body)
-    head = statements.verify(head_envelope, HEAD_TYPE, Head, keys)
+    key_id = read_envelope(head_envelope).signatures[0].keyid
+    told = keys if key_id in keys else rotation.keys_told(box, event.read(bodies[0]), keys)
+    head = statements.verify(head_envelope, HEAD_TYPE, Head, told)
     if head.box != box:
         raise BadSignature(f"the signed head is of {head.box}, not of {box}")
     events = [event.read(text) for text in bodies]
@@ -75,7 +80,6 @@ def examine(body: bytes, keys: Keys, *, box: str) -> Examined:
         raise BadEvent(f"a batch holds events of one box and one epoch: {box}, epoch {head.epoch}")
     if (last.link.epoch, last.link.seq, last.hash) != (head.epoch, head.seq, head.position.head):
         raise BadSignature("the signed head names another event than the last one of the batch")
-    key_id = read_envelope(head_envelope).signatures[0].keyid
     return Examined(head, key_id, events, [projection.read_event(text) for text in bodies])
 
 
@@ -134,16 +138,15 @@ async def store(connection: AsyncConnection, box: str, examined: Examined, at: s
     events = examined.events
     first, last = events[0].link.seq, examined.head.seq
     stored = await store_events.end_of(connection, box, examined.head.epoch)
-    if stored is None:
-        await rotation.check_opener(connection, box, examined.head.epoch, examined.key_id)
     stored = stored or Position(examined.head.epoch, 0, GENESIS)
     hashes = await store_events.hashes(connection, box, stored.epoch, first, min(last, stored.seq))
     fresh = decide(stored, hashes, events, box=box)
     if not fresh:
         return stored, 0
+    await rotation.check_signer(connection, box, examined.head.epoch, examined.key_id)
     end = examined.head.position
     await store_events.append(connection, box, fresh, end)
-    await rotation.adopt(connection, box, fresh, at)
+    await rotation.adopt(connection, box, fresh, examined.key_id, at)
     await keep_meaning(connection, box, fresh, examined.readings[len(events) - len(fresh) :], at)
     return end, len(fresh)
 

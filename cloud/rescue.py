@@ -19,7 +19,7 @@ from cloud import store_boxes, store_events, store_exceptions, store_loose
 from cloud.auth import Caller
 from cloud.database import Database
 from cloud.ingest import Examined, Ingest, examine, keep_meaning, store
-from cloud.rotation import check_opener, keys_of
+from cloud.rotation import check_signer, keys_of
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ async def _store(connection: AsyncConnection, box: str, examined: Examined, at: 
     if examined.events[0].link.seq <= (stored.seq if stored else 0) + 1:
         _, added = await store(connection, box, examined, at)
         return RescueAnswer(epoch, last, added, loose=False)
-    await check_opener(connection, box, epoch, examined.key_id)
+    await check_signer(connection, box, epoch, examined.key_id)
     return RescueAnswer(epoch, last, await _store_loose(connection, box, examined, at), loose=True)
 
 

@@ -1,7 +1,9 @@
 """A box changes its event key: head office adopts the new one in the transaction that stores the event saying so.
 
-What the old key signed before stays proven by it, and heads of the epochs that it opened are still taken. It opens no
-new epoch: who stole it gains nothing that the box has not told yet.
+The event is `key_rotated`, the last one under the old key. Where its journal was lost before it came here, the first
+event of the next epoch tells all rotations again, under the new key. What the old key signed before stays proven by
+it, and a rescue may still bring more of earlier epochs. It signs nothing new in the epoch that told of it, nor in a
+later one: who stole it gains nothing that the box has not told yet.
 """
 
 import logging
@@ -22,13 +24,17 @@ from cloud.store_identity import KeyRow
 
 log = logging.getLogger(__name__)
 
-EVENT_KIND = "key_rotated"
+EVENT_KIND, OPENING_KIND = "key_rotated", "epoch_opened"
 # Canonical JSON has no blanks: an event without these bytes is of another kind, and need not be read whole.
-_MARK = f'"kind":"{EVENT_KIND}"'.encode()
+_ROTATED, _OPENED = (f'"kind":"{kind}"'.encode() for kind in (EVENT_KIND, OPENING_KIND))
+
+
+class _Opening(msgspec.Struct, frozen=True):
+    rotations: list[Rotation] = []
 
 
 async def keys_of(database: Database, box: str) -> Keys:
-    """Every event key that a box had. Raises NotAllowed for a box that is not known."""
+    """Every event key that a box had, in their order. Raises NotAllowed for a box that is not known."""
     async with database.reading() as connection:
         rows = await _keys(connection, box)
     keys = [read_public_pem(row.public_key) for row in rows]
@@ -42,41 +48,78 @@ async def current_key(database: Database, box: str) -> Keys:
     return {row.fp: read_public_pem(row.public_key)}
 
 
-async def check_opener(connection: AsyncConnection, box: str, epoch: int, key_id: str) -> None:
-    """Raises BadSignature when the key that opens an epoch was retired before it."""
+def keys_told(box: str, first: Sealed, keys: Keys) -> Keys:
+    """`keys` (in their order), and those to which the opening of an epoch leads on from the last of them.
+
+    Raises BadSignature when what the event tells does not lead on.
+    """
+    try:
+        told = _told(first)
+    except msgspec.DecodeError as error:
+        raise BadSignature(f"the rotations cannot be read: {error}") from error
+    return {**keys, **keys_after(box, told, list(keys.values())[-1]).keys}
+
+
+async def check_signer(connection: AsyncConnection, box: str, epoch: int, key_id: str) -> None:
+    """Raises BadSignature when the key that signs new events of an epoch was retired in it, or before."""
     for row in await store_identity.rotated_keys(connection, box):
-        if row.fp == key_id and row.retired_epoch is not None and epoch > row.retired_epoch:
-            raise BadSignature(f"{box} retired this key in epoch {row.retired_epoch}: it opens no new one")
+        if row.fp == key_id and row.retired_epoch is not None and epoch >= row.retired_epoch:
+            raise BadSignature(
+                f"{box} retired this key in epoch {row.retired_epoch}: it signs nothing new there"
+            )
 
 
-async def adopt(connection: AsyncConnection, box: str, fresh: list[Sealed], at: str) -> None:
-    """Take over the key of each rotation among new events; one that does not hold is noted, and changes nothing."""
+async def adopt(connection: AsyncConnection, box: str, fresh: list[Sealed], key_id: str, at: str) -> None:
+    """Take over the keys that new events tell of; what does not hold is noted, and changes nothing.
+
+    Raises BadSignature when the head over them (`key_id`) is of no key of the box afterwards, or of one that was
+    retired by an event that others follow.
+    """
     for sealed in fresh:
-        if _MARK not in sealed.body:
-            continue
         try:
-            found = event.content(sealed.body)
-            if found.kind == EVENT_KIND:
-                await _adopt(connection, box, sealed, msgspec.json.decode(found.data, type=Rotation), at)
+            told = _told(sealed)
+            if told:
+                await _adopt(connection, box, sealed, told, at)
         except (BadEvent, BadSignature, msgspec.DecodeError) as error:
             await store_exceptions.add(connection, [_note(box, sealed, str(error), at)])
+        else:
+            if told and sealed is not fresh[-1]:
+                await check_signer(connection, box, sealed.link.epoch, key_id)
+    if fresh[0].link.seq == 1 and key_id not in {row.fp for row in await _keys(connection, box)}:
+        raise BadSignature(f"{box} has not come to this key")
 
 
-async def _adopt(connection: AsyncConnection, box: str, sealed: Sealed, rotation: Rotation, at: str) -> None:
+def _told(sealed: Sealed) -> list[Rotation]:
+    """The rotations that an event tells of, believed by nobody yet. Raises BadEvent, msgspec.DecodeError."""
+    if _ROTATED in sealed.body:
+        found = event.content(sealed.body)
+        if found.kind == EVENT_KIND:
+            return [msgspec.json.decode(found.data, type=Rotation)]
+    if sealed.link.seq == 1 and _OPENED in sealed.body:
+        found = event.content(sealed.body)
+        if found.kind == OPENING_KIND:
+            return msgspec.json.decode(found.data, type=_Opening).rotations
+    return []
+
+
+async def _adopt(
+    connection: AsyncConnection, box: str, sealed: Sealed, rotations: list[Rotation], at: str
+) -> None:
     rows = await _keys(connection, box)
-    last, epoch = rows[-1], sealed.link.epoch
-    chain = keys_after(box, [rotation], read_public_pem(last.public_key))
-    if not chain.retired:
-        return  # it leads to the key that is known: the box told of it before
-    if await store_identity.owner_of_key(connection, fp := spki_fingerprint(chain.current)) is not None:
-        raise BadSignature("the new key was another one's, or this box's, before")
+    known, last, epoch = {row.fp for row in rows}, rows[-1], sealed.link.epoch
+    if all(rotation.by_new.signatures[0].keyid in known for rotation in rotations):
+        return  # the box told of them before
+    chain = keys_after(box, rotations, read_public_pem(last.public_key))
+    new = {fp: key for fp, key in chain.keys.items() if fp != last.fp}
+    for fp in new:
+        if await store_identity.owner_of_key(connection, fp) is not None:
+            raise BadSignature("the new key was another one's, or this box's, before")
     if last.number == 0:
         await store_identity.add_key(connection, box, last)
-    await store_identity.retire_key(connection, box, last.number, epoch)
-    await store_identity.add_key(
-        connection, box, KeyRow(last.number + 1, fp, public_pem(chain.current), None)
-    )
-    data = {"epoch": epoch, "seq": sealed.link.seq, "old": last.fp, "new": fp}
+    for number, (fp, key) in enumerate(new.items(), start=last.number + 1):
+        await store_identity.retire_key(connection, box, number - 1, epoch)
+        await store_identity.add_key(connection, box, KeyRow(number, fp, public_pem(key), None))
+    data = {"epoch": epoch, "seq": sealed.link.seq, "old": last.fp, "new": spki_fingerprint(chain.current)}
     await audit.note(connection, f"box {box}", "key-rotated", box, data, at=at)
     log.info("box.key_rotated", extra={"box": box, "epoch": epoch, "seq": sealed.link.seq})
 

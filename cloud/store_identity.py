@@ -20,7 +20,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class KeyRow(msgspec.Struct, frozen=True):
-    """An event key of a box (PEM). `number` 0 is the first; `retired_epoch` is the last epoch it may have opened."""
+    """An event key of a box (PEM). `number` 0 is the first; `retired_epoch` is the one that told of the next key."""
 
     number: int
     fp: str
@@ -78,7 +78,7 @@ async def add_key(connection: AsyncConnection, name: str, row: KeyRow) -> None:
 
 
 async def retire_key(connection: AsyncConnection, name: str, number: int, epoch: int) -> None:
-    """From now on a key opens no epoch behind this one."""
+    """From now on a key signs nothing new in this epoch, nor in a later one."""
     await connection.execute(
         update(box_key).where(box_key.c.box == name, box_key.c.number == number).values(retired_epoch=epoch)
     )

@@ -61,7 +61,8 @@ box = Table(
     Column("revoked_why", Text),
 )
 
-# Event keys after the first; `retired_epoch`: the last epoch that one may have opened.
+# The event keys of a box that has changed it. `retired_epoch`: in it the box told of the next one, and from then on
+# this one signs nothing new there, nor in a later epoch.
 box_key = Table(
     "box_key",
     metadata,

@@ -1,10 +1,10 @@
 """One group of drafts into the chain: seal, store, sign. Runs on the writer's thread, inside its transaction."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,7 @@ from appliance.domain.dsse import Signer
 from appliance.domain.errors import BadEvent, SaleConflict, StorageFault
 from appliance.domain.event import GENESIS, Position
 from appliance.domain.flags import in_order
+from appliance.domain.keychain import Rotation
 from appliance.domain.statements import HEAD_TYPE, Head, Keys, sign, verify
 from appliance.domain.tickets import Ticket
 from appliance.runtime.clock import Clock, rfc3339
@@ -59,17 +60,25 @@ class Entry(NamedTuple):
 
 
 class Sealer(NamedTuple):
-    """Who seals events: this box, with its key and its clocks. `known` holds the keys that it had before, too."""
+    """Who seals events: this box, with its key and its clocks.
+
+    `known` holds the keys that it had before, too; `rotations`, how they followed one another.
+    """
 
     box: str
     signer: Signer
     clock: Clock
     known: Keys = MappingProxyType({})
+    rotations: tuple[Rotation, ...] = ()
 
     @property
     def keys(self) -> Keys:
         """All keys that vouch for this box's events."""
         return {**self.known, self.signer.key_id: self.signer.public_key}
+
+    def opening(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """What the first event of an epoch says: all that proves the key of the epoch, too."""
+        return {**data, "rotations": self.rotations} if self.rotations else {**data}
 
 
 def commit_group(

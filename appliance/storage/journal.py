@@ -12,7 +12,7 @@ import contextlib
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -93,14 +93,14 @@ class Journal:
         """Append an event of the technical log. Raises like `append`."""
         await self.append(Draft(kind, canonical(data), till))
 
-    async def open_epoch(self, epoch: int, data: Any) -> None:
-        """Go on in another epoch, whose first event holds `data`. Only while nobody else appends.
+    async def open_epoch(self, epoch: int, data: Mapping[str, Any]) -> None:
+        """Go on in another epoch, whose first event holds `data` and the rotations of the key. While nobody appends.
 
         Raises like `append`; the journal then goes on where it was.
         """
         before, self._end = self._end, Position(epoch, 0, GENESIS)
         try:
-            await self.record("epoch_opened", data)
+            await self.record("epoch_opened", self._sealer.opening(data))
         except BaseException:
             self._end = before
             raise
@@ -294,7 +294,7 @@ async def open_journal(
             journal = Journal(writer, reader, end or Position(first_epoch, 0, GENESIS), sealer)
             async with journal._committing():
                 if end is None:
-                    await journal.record("epoch_opened", {"reason": opening})
+                    await journal.open_epoch(first_epoch, {"reason": opening})
                 yield journal
         finally:
             reader.close()

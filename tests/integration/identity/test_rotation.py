@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from appliance.gateways.identity import Identity
 from appliance.runtime.clock import SystemClock
 from appliance.runtime.keyfile import public_pem
 from tests.e2e.security.test_interrupted_enrolment import prepare, warm_boxes
-from tests.integration.identity.conftest import a_chain
+from tests.fakes.tasks import until
+from tests.integration.identity.conftest import Chain, a_chain
 
 CLOCK = SystemClock()
 
@@ -57,3 +60,27 @@ async def test_a_rotation_that_is_cut_at_any_step_is_done_or_undone_at_the_next_
     assert await asyncio.to_thread(run, "export", "--config", config, "--to", out) == 0
     assert await asyncio.to_thread(run, "verify", out, "--key", key) == 0
     assert await asyncio.to_thread(run, "verify", out) == 0
+
+
+async def test_a_journal_lost_between_a_rotation_and_its_drain_shuts_no_box_out(tmp_path: Path) -> None:
+    folder = tmp_path / "box"
+    async with a_chain(tmp_path / "cloud", CLOCK) as chain, warm_boxes() as boxes:
+        await asyncio.to_thread(prepare, folder, await chain.claim())
+        assert await boxes.come_up_and_stop(folder) == '{"status": 0}'
+        for _ in range(2):
+            await boxes.start(folder, command="key rotate")
+            assert await boxes.until() == '{"status": 0}'
+        await asyncio.to_thread((folder / "journal.db").write_bytes, b"rotten" * 10_000)
+
+        await boxes.start(folder)
+        assert (await boxes.until("ready")).startswith("ready")
+        await until(lambda: keys_known(chain) == 3, within_s=20)
+        boxes.kill()
+        await boxes.until()
+
+
+def keys_known(chain: Chain) -> int:
+    """How many event keys head office has of its boxes, once one has changed them."""
+    with closing(sqlite3.connect(chain.settings.database)) as database:
+        (count,) = database.execute("SELECT count(*) FROM box_key").fetchone()
+    return int(count)
