@@ -32,6 +32,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: list[str] = []
     # Addresses of those that may tell in `Client-Cert` (RFC 9440) which box asks.
     proxies: list[str] = []
+    # What is open to all (enrolment, renewal, the authority), by address: so many a second, so many at once.
+    strangers_per_s: Annotated[int, Meta(ge=1, le=65_536)] = 5
+    strangers_burst: Annotated[int, Meta(ge=1, le=65_536)] = 60
 
     def __post_init__(self) -> None:
         if self.tls == "off" and self.host not in LOOPBACK and not self.proxies:

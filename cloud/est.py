@@ -7,6 +7,7 @@ from aiohttp import web
 from appliance.domain.dsse import ENVELOPE_BYTES_MAX
 from appliance.domain.wire import ENVELOPE_MEDIA
 from appliance.runtime.bodies import json_answer, read_body
+from appliance.runtime.problem import Handler
 from cloud.parts import PARTS
 
 CERTIFICATES_MEDIA = "application/pkcs7-mime"
@@ -31,8 +32,18 @@ async def post_renewal(request: web.Request) -> web.Response:
     return json_answer(await request.app[PARTS].renewal.renew(envelope), status=201)
 
 
+def _counted(handler: Handler) -> Handler:
+    """Anybody, as often as an address may ask: before anything is read."""
+
+    async def counted(request: web.Request) -> web.StreamResponse:
+        request.app[PARTS].strangers.admit(request.remote or "")
+        return await handler(request)
+
+    return counted
+
+
 ROUTES = (
-    web.get("/.well-known/est/cacerts", get_certificates),
-    web.post("/.well-known/est/simpleenroll", post_enrolment),
-    web.post("/.well-known/est/simplereenroll", post_renewal),
+    web.get("/.well-known/est/cacerts", _counted(get_certificates)),
+    web.post("/.well-known/est/simpleenroll", _counted(post_enrolment)),
+    web.post("/.well-known/est/simplereenroll", _counted(post_renewal)),
 )

@@ -13,6 +13,7 @@ from cloud.database import Database
 from cloud.enrolment import Enrolment
 from cloud.fleet import FleetDesk
 from cloud.ingest import Ingest
+from cloud.limits import Strangers
 from cloud.operations import OperationDesk
 from cloud.policy import PolicyDesk
 from cloud.renewal import Renewal
@@ -28,6 +29,7 @@ class Parts:
     signer: Signer
     clock: Clock
     door: Door
+    strangers: Strangers
     ingest: Ingest
     rescue: RescueDesk
     authority: Authority

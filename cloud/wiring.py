@@ -26,6 +26,7 @@ from cloud.database import Database, alone, open_database, settle
 from cloud.enrolment import Access, Enrolment
 from cloud.fleet import FleetDesk
 from cloud.ingest import Ingest
+from cloud.limits import Strangers
 from cloud.migrate import migrate
 from cloud.operations import OperationDesk
 from cloud.parts import Parts
@@ -94,6 +95,7 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[int]:
                 ClientCertificates(settings.proxies),
                 box_tokens=settings.box_tokens,
             ),
+            strangers=Strangers(settings, clock),
             ingest=ingest,
             rescue=RescueDesk(office.database, ingest, clock),
             authority=office.authority,

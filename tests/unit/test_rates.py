@@ -4,7 +4,8 @@ import pytest
 
 from appliance.config import Limits
 from appliance.domain.errors import TooMany
-from appliance.services.rates import BUCKETS_MAX, Rates
+from appliance.runtime.rates import BUCKETS_MAX
+from appliance.services.rates import Rates
 from tests.fakes.clock import FakeClock
 
 LIMITS = Limits(
@@ -84,4 +85,4 @@ def test_a_flood_from_everywhere_does_not_fill_the_memory() -> None:
     for number in range(BUCKETS_MAX + 500):
         granted(rates, f"10.0.{number // 256}.{number % 256}", times=1)
 
-    assert len(rates._left) == BUCKETS_MAX
+    assert len(rates._buckets._left) == BUCKETS_MAX
