@@ -40,7 +40,10 @@ def add_command(
     )
     command.add_argument("--cloud", metavar="URL", help="head office; else that of the box of --config")
     command.add_argument(
-        "--token", metavar="TOKEN", help=f"of `storebox-cloud technician-token`; else from {TOKEN}"
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"what `storebox-cloud technician-token` printed; else it is in {TOKEN}",
     )
     command.add_argument(
         "--work",
@@ -93,9 +96,9 @@ class _Desk:
 
 
 def _desk(options: argparse.Namespace) -> tuple[_Desk, Path]:
-    token = options.token or os.environ.get(TOKEN)
+    token = _token(options.token_file)
     if not token:
-        raise ConfigError(f"--token or {TOKEN}: a token of `storebox-cloud technician-token` is needed")
+        raise ConfigError(f"--token-file or {TOKEN}: a token of `storebox-cloud technician-token` is needed")
     url, work = options.cloud, options.work or Path()
     if url is None:
         config = load_config(options.config)
@@ -104,6 +107,16 @@ def _desk(options: argparse.Namespace) -> tuple[_Desk, Path]:
     if not work.is_dir():
         raise ConfigError(f"--work: {work} is no folder")
     return _Desk(url, token, as_json=options.json), work
+
+
+def _token(file: Path | None) -> str:
+    """A technician's token; never an option, since every program on a machine can read those."""
+    if file is None:
+        return os.environ.get(TOKEN, "")
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read") from error
 
 
 def _rescue_files(path: Path, work: Path, desk: _Desk) -> None:

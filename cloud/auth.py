@@ -116,10 +116,14 @@ class Door:
             return Caller("head-office", "", "head-office")
         async with self._database.reading() as connection:
             holder = await store_boxes.find_holder(connection, digest)
+            is_box = holder is not None and holder.role == "box"
+            box = await store_identity.standing(connection, holder.subject) if holder and is_box else None
         if holder is None or not hmac.compare_digest(holder.token_sha256, digest):
             raise Unauthenticated("the token is not known here")
         if holder.role == "box" and not self._box_tokens:
             raise Unauthenticated("a box shows its certificate here")
+        if box is not None and box.revoked_at is not None:
+            raise BoxRevoked(f"{holder.subject} was revoked at {box.revoked_at}")
         if holder.expires_at is not None and holder.expires_at <= rfc3339(self._clock.wall()):
             raise Unauthenticated("the token has expired")
         return Caller(msgspec.convert(holder.role, Role), holder.shop, holder.subject)

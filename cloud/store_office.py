@@ -10,7 +10,6 @@ from cloud.tables import (
     audit,
     box,
     box_key,
-    credential,
     heartbeat,
     pairing_order,
     shop,
@@ -84,14 +83,14 @@ async def boxes(connection: AsyncConnection, *, name: str | None = None) -> list
 
 
 async def revoke(connection: AsyncConnection, name: str, why: str, at: str) -> bool:
-    """Believe a box no more; its token and a pairing order end with it. False: it was revoked already."""
+    """Believe a box no more; a pairing order ends with it. False: it was revoked already.
+
+    Its token, where it has one, stays known: whoever brings it hears that the box was revoked.
+    """
     done = await connection.execute(
         update(box)
         .where(box.c.box == name, box.c.revoked_at.is_(None))
         .values(revoked_at=at, revoked_why=why)
-    )
-    await connection.execute(
-        delete(credential).where(credential.c.role == "box", credential.c.subject == name)
     )
     await connection.execute(delete(pairing_order).where(pairing_order.c.box == name))
     return done.rowcount > 0

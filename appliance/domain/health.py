@@ -17,6 +17,9 @@ OUTAGE_WARN_S = 4 * 3_600.0
 CATALOGUE_STALE_S = 24 * 3_600.0
 DISK_FREE_WARN, DISK_FREE_BAD = 0.20, 0.10
 
+# What a shop can live with: its tills sell by the address that they know.
+MILD_ISSUES = frozenset({"multicast-blocked"})
+
 Multicast = Literal["ok", "blocked", "unknown"]
 
 
@@ -92,9 +95,10 @@ def judge(beat: Heartbeat | None, silent_s: float) -> Verdict:
         return Verdict(Grade.UNKNOWN, "never-seen")
     every_s = min(beat.next_s, HEARTBEAT_EVERY_S_MAX)
     reachable = beat.link != "offline"
+    grave = [issue for issue in beat.issues if issue not in MILD_ISSUES]
     rules = (
         (silent_s > HEARTBEATS_MISSED * every_s, Grade.UNHEALTHY, "silent"),
-        (bool(beat.issues), Grade.UNHEALTHY, beat.issues[0] if beat.issues else ""),
+        (bool(grave), Grade.UNHEALTHY, next(iter(grave), "")),
         (beat.disk_free_ratio < DISK_FREE_BAD, Grade.UNHEALTHY, "disk-nearly-full"),
         (reachable and beat.oldest_waiting_s > WAITING_BAD_S, Grade.UNHEALTHY, "sales-waiting"),
         (reachable and beat.oldest_waiting_s > WAITING_WARN_S, Grade.WARNING, "sales-waiting"),
@@ -102,5 +106,6 @@ def judge(beat: Heartbeat | None, silent_s: float) -> Verdict:
         (beat.disk_free_ratio < DISK_FREE_WARN, Grade.WARNING, "disk-filling"),
         (beat.link != "online", Grade.WARNING, f"link-{beat.link}"),
         (beat.catalogue_age_s > CATALOGUE_STALE_S, Grade.WARNING, "catalogue-stale"),
+        (bool(beat.issues), Grade.WARNING, next(iter(beat.issues), "")),
     )
     return next((Verdict(grade, why) for hit, grade, why in rules if hit), Verdict(Grade.HEALTHY, "all-well"))

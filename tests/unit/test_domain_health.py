@@ -41,6 +41,9 @@ def a_beat(**overrides: Any) -> Heartbeat:
     [
         ({}, Grade.HEALTHY, "all-well"),
         ({"issues": ["storage-fault", "other"]}, Grade.UNHEALTHY, "storage-fault"),
+        ({"issues": ["multicast-blocked"]}, Grade.WARNING, "multicast-blocked"),
+        ({"issues": ["multicast-blocked", "storage-fault"]}, Grade.UNHEALTHY, "storage-fault"),
+        ({"issues": ["multicast-blocked"], "link": "offline"}, Grade.WARNING, "link-offline"),
         ({"disk_free_ratio": 0.10}, Grade.WARNING, "disk-filling"),
         ({"disk_free_ratio": 0.09}, Grade.UNHEALTHY, "disk-nearly-full"),
         ({"disk_free_ratio": 0.20}, Grade.HEALTHY, "all-well"),

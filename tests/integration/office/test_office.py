@@ -103,10 +103,12 @@ async def test_a_revoked_box_stands_as_such_and_is_audited_once(box: Enrolled) -
     assert rows == [("technician S042 ana", "box-revoked", box.box.name)]
 
 
-async def test_a_revoked_box_says_nothing_any_more(box: Enrolled) -> None:
+async def test_a_revoked_box_says_nothing_any_more_and_hears_why_also_without_tls(box: Enrolled) -> None:
     await post(box.world, f"{box.path}/revocation", box.world.head_office, {"reason": "stolen"})
 
-    assert (await box.beat()).status in (401, 403)
+    answer = await box.beat()
+
+    assert (answer.status, answer.problem) == (403, "box-revoked")
 
 
 async def test_a_box_of_another_shop_cannot_be_revoked(box: Enrolled) -> None:

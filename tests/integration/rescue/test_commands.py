@@ -164,9 +164,21 @@ async def test_nobody_rescues_without_a_technician_s_token(
 
     assert await storebox("rescue", state, "--config", config) == 2
     assert "storebox-cloud technician-token" in capsys.readouterr().err
-    assert await storebox("rescue", state, "--cloud", url, "--work", tmp_path, "--token", expired) == 1
+    token = tmp_path / "token"
+    await asyncio.to_thread(token.write_text, f"{expired}\n")
+    assert await storebox("rescue", state, "--cloud", url, "--work", tmp_path, "--token-file", token) == 1
     assert "the token has expired" in capsys.readouterr().err
-    assert await storebox("rescue", state, "--cloud", url, "--work", tmp_path / "no", "--token", "x") == 2
+    assert (
+        await storebox("rescue", state, "--cloud", url, "--work", tmp_path / "no", "--token-file", token) == 2
+    )
+    assert await storebox("rescue", state, "--cloud", url, "--token-file", tmp_path / "no") == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+async def test_a_token_is_no_option_of_any_command_of_the_box(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await storebox("rescue", tmp_path, "--cloud", "https://x", "--token", "secret") == 2
 
 
 @pytest.mark.usefixtures("token")

@@ -45,7 +45,9 @@ class Desk:
 
     async def rescue(self, card: Path) -> int:
         url = str(self.world.session._base_url)
-        return await storebox("rescue", card, "--cloud", url, "--token", self.token, "--work", self.folder)
+        token = self.folder / "token"
+        await asyncio.to_thread(token.write_text, self.token)
+        return await storebox("rescue", card, "--cloud", url, "--token-file", token, "--work", self.folder)
 
     async def booked(self) -> int:
         return len((await self.world.read("/v1/sales?limit=10000")).lines())
