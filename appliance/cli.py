@@ -54,7 +54,10 @@ def run(options: argparse.Namespace) -> int:
         if settled is None:
             return
         async with open_box(settled, clock, rng) as url:
-            write_whole(files_in(config).url, url.encode(), mode=0o644)
+            files = files_in(config)
+            write_whole(files.url, url.encode(), mode=0o644)
+            # Ready means that somebody was served: over the LAN's port, by TLS, with the key that tills pin.
+            await asyncio.to_thread(ask_daemon, files.url, files.console_token, "GET", "/v1/hello")
             settle()
             print(f"ready {url}", flush=True)
             notify("READY=1")

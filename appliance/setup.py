@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,11 +22,13 @@ from appliance.places import files_in
 from appliance.runtime.clock import Clock
 from appliance.runtime.files import sole_owner
 from appliance.runtime.guard import Guard
+from appliance.runtime.notify import notify
 from appliance.runtime.serving import listening
 from appliance.runtime.supervision import Service, supervised
 from appliance.runtime.tls import server_context
 from appliance.runtime.trusted_time import TrustedClock
 from appliance.services.enrolling import Enroller
+from appliance.services.liveness import Liveness
 from appliance.services.rates import Rates
 
 log = logging.getLogger(__name__)
@@ -90,7 +93,8 @@ async def open_setup(config: Config, clock: Clock, rng: random.Random) -> AsyncI
             context = server_context(identity.setup_identity(), clients=None, minimum=lan.tls)
         guard = Guard(config.limits, time)
         app = make_setup_app(hello, enroller, Rates(config.limits, time), guard)
-        await stack.enter_async_context(supervised((Service("guard", guard.run),), time, rng))
+        services = Service("guard", guard.run), Service("liveness", partial(Liveness(notify).turn, time))
+        await stack.enter_async_context(supervised(services, time, rng))
         port = await stack.enter_async_context(
             listening(app, lan.host, lan.port, context=context, guard=guard)
         )

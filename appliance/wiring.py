@@ -29,6 +29,7 @@ from appliance.runtime.ballast import Ballast
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import read_only_uri
 from appliance.runtime.files import sole_owner, write_whole
+from appliance.runtime.notify import notify
 from appliance.runtime.supervision import Service, supervised
 from appliance.runtime.tls import JudgedContext, load_identity
 from appliance.runtime.trusted_time import TrustedClock
@@ -39,6 +40,7 @@ from appliance.services.drain import Drain
 from appliance.services.feed import Feed
 from appliance.services.gate import Gate
 from appliance.services.heartbeat import Heartbeater
+from appliance.services.liveness import Liveness
 from appliance.services.mirror import MirrorKeeper
 from appliance.services.modes import ModeTeller
 from appliance.services.operations import Operations
@@ -112,7 +114,7 @@ async def open_inside(
         mirror = await stack.enter_async_context(open_mirror(files.mirror))
         witness = Witness(journal, head_file)
         await witness.look()
-        disk = DiskWatch(journal, files.journal, ballast, floors, clock)
+        disk = DiskWatch(journal, files.journal, ballast, floors, clock, Liveness(notify).looked)
         await disk.look()
         feed, wan = Feed(), WanWatch(clock, rng)
         url = config.cloud.url or enrolment.cloud_url

@@ -24,8 +24,8 @@ class Ballast:
         return shutil.disk_usage(self._path.parent).free
 
     def held(self) -> bool:
-        """Whether the whole of it is there."""
-        return self.size > 0 and self._bytes() == self.size
+        """Whether the whole of it is there, and nothing when none is kept."""
+        return self._bytes() == (self.size or None)
 
     def spent(self) -> bool:
         """Whether it was let go and has not been taken again since, also by an earlier process."""

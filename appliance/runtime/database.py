@@ -62,6 +62,13 @@ class Writer:
         """
         return await self._run(lambda: self._checkpoint(mode))
 
+    async def visit(self, job: Callable[[], Result]) -> Result:
+        """Run `job` on the writer's thread between two units of work, also after a fault; it must be short.
+
+        That this returns shows that no work is stuck in front of it.
+        """
+        return await self._run(job)
+
     async def _run(self, job: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._executor, job)
 

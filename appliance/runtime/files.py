@@ -1,9 +1,10 @@
 """Small files that must be whole or absent after a power cut, and the lock that keeps a second daemon out."""
 
+import contextlib
 import fcntl
+import mmap
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.domain.errors import ConfigError
@@ -34,7 +35,22 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
+def read_past_cache(path: Path) -> None:
+    """Have the device answer: returns once it has read the file's first page, or refused to.
+
+    The page cache would answer in its place for as long as the machine runs, hence O_DIRECT. A file system without it
+    (tmpfs, before Linux 6.6) has no device that could be silent.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        try:
+            with mmap.mmap(-1, mmap.PAGESIZE) as page:  # O_DIRECT wants its memory aligned
+                os.preadv(descriptor, [page], 0)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
 def sole_owner(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file while inside. Raises ConfigError at once when another process holds it."""
     with path.open("a") as file:

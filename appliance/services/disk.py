@@ -8,16 +8,20 @@
 
 What the ballast gave back is not for selling on: it is for what is in hand, for a checkpoint, and for the event that
 tells of it. So `full` ends only once the ballast could be taken again, with the floor still free beside it.
+
+Each look is a sign of life too (services/liveness.py): it goes through the journal's thread, and reads from the card.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.domain.errors import CannotAccept, DiskFull
 from appliance.runtime.ballast import Ballast
 from appliance.runtime.clock import Clock
+from appliance.runtime.files import read_past_cache
 from appliance.runtime.pause import pause
 from appliance.storage.journal import Journal
 from appliance.storage.set_aside import numbers_aside
@@ -40,14 +44,26 @@ class Floors:
 
 
 class DiskWatch:
-    """`full` and `low` as of the last look; `asides` are the numbers of the journals that were set aside."""
+    """`full` and `low` as of the last look; `asides` are the numbers of the journals that were set aside.
 
-    def __init__(self, journal: Journal, path: Path, ballast: Ballast, floors: Floors, clock: Clock) -> None:
+    `looked` hears after each look of the loop how many seconds late the loop was for it.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        path: Path,
+        ballast: Ballast,
+        floors: Floors,
+        clock: Clock,
+        looked: Callable[[float], None] = lambda _late_s: None,
+    ) -> None:
         self._journal = journal
         self._path = path
         self._ballast = ballast
         self._floors = floors
         self._clock = clock
+        self._looked = looked
         self._refused = 0
         self.free_bytes = 0
         self.full = False
@@ -66,15 +82,23 @@ class DiskWatch:
 
     async def run(self) -> None:
         """Look for ever; at once when the database found no room."""
+        late_s = 0.0
         while True:
             await self.look()
-            await pause(self._clock, LOOK_FULL_S if self.full else LOOK_EVERY_S, self._journal.out_of_room)
+            self._looked(late_s)
+            rest_s = LOOK_FULL_S if self.full else LOOK_EVERY_S
+            due_s = self._clock.monotonic() + rest_s
+            await pause(self._clock, rest_s, self._journal.out_of_room)
+            late_s = self._clock.monotonic() - due_s
 
     async def look(self) -> None:
         """One look, and what follows from it."""
         refused = self._journal.refused_for_room > self._refused
         self._refused, was_full = self._journal.refused_for_room, self.full
-        await asyncio.to_thread(self._weigh, refused)
+        ample = await self._journal.visit(self._glance)
+        if refused or self.full or not ample:
+            # What gives blocks back or takes them may take its time: sales do not wait for it.
+            await asyncio.to_thread(self._weigh, refused)
         if self.full == was_full:
             return
         log.error("disk.full" if self.full else "disk.recovered", extra={"free_bytes": self.free_bytes})
@@ -86,6 +110,14 @@ class DiskWatch:
         except CannotAccept as error:
             log.error("disk.unrecorded", extra={"why": str(error)})
 
+    def _glance(self) -> bool:
+        """Whether there is room for everything and the ballast is there, as nearly always."""
+        read_past_cache(self._path)
+        self.free_bytes = self._ballast.free_bytes()
+        self.asides = numbers_aside(self._path)
+        self.low = self.free_bytes < self._floors.download
+        return self._ballast.held() and self.free_bytes >= self._floors.sales
+
     def _weigh(self, refused: bool) -> None:
         ballast, floor = self._ballast, self._floors.sales
         if refused or ballast.free_bytes() < floor:
@@ -96,7 +128,6 @@ class DiskWatch:
             ballast.hold()  # at the first start there may be no room for it: then it is taken when there is
         self.full, self.free_bytes = full, ballast.free_bytes()
         self.low = full or self.free_bytes < self._floors.download
-        self.asides = numbers_aside(self._path)
 
 
 def make_room(ballast: Ballast) -> None:

@@ -54,10 +54,10 @@ class Journal:
         self._sealer = sealer
         self._book, self._packer = TicketBook(), Packer()
         self._waiting: deque[tuple[Draft, asyncio.Future[Entry]]] = deque()
-        self._wake = asyncio.Event()
-        self._grew = asyncio.Event()
-        self._checkpointed = asyncio.Event()
-        self._damaged = asyncio.Event()
+        self._wake, self._grew = asyncio.Event(), asyncio.Event()
+        self._checkpointed, self._damaged = asyncio.Event(), asyncio.Event()
+        # Run something short on the writer's thread between two groups: it returns only while that thread is not stuck.
+        self.visit = writer.visit
         # How often events found no room on the disk; the event is set each time, and cleared by who watches the disk.
         self.refused_for_room, self.out_of_room = 0, asyncio.Event()
         # Old epochs that the cloud does not follow to their end: what is left of them is not waited for.

@@ -242,13 +242,15 @@ async def test_verify_exits_with_one_and_names_the_fault(tmp_path: Path) -> None
         assert "FAULT at 1/2" in out
 
 
-async def test_systemd_hears_ready_and_stopping(tmp_path: Path) -> None:
+async def test_systemd_hears_that_it_is_ready_that_it_lives_and_that_it_stops(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
         channel.setblocking(False)
         async with enrolled(tmp_path) as (config, _):
             loop = asyncio.get_running_loop()
             async with running(config, NOTIFY_SOCKET=str(tmp_path / "notify"), PATH="/usr/bin") as box:
+                # The first look at the disk is over before the LAN is open.
+                assert await loop.sock_recv(channel, 100) == b"WATCHDOG=1"
                 assert await loop.sock_recv(channel, 100) == b"READY=1"
                 await box.end(signal.SIGTERM)
                 assert await loop.sock_recv(channel, 100) == b"STOPPING=1"

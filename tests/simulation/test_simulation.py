@@ -95,7 +95,7 @@ def first_broken(parts: Parts, tmp_path: Path, *seeds: int) -> str:
 )
 def test_a_planted_mistake_is_caught(mistake: Parts, promise: str, tmp_path: Path) -> None:
     # Seeds 7 and 5 find all of them today; the others are for the day when a change moves what befalls them.
-    assert re.match(promise, first_broken(mistake, tmp_path, 7, 5, 4, 2, 6))
+    assert re.match(promise, first_broken(mistake, tmp_path, 4, 7, 5, 2, 6))
 
 
 @pytest.mark.parametrize(("more_minor", "flags"), [(0, ["total-lines", "total-tenders"]), (1, [])])

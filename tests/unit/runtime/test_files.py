@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.domain.errors import ConfigError
-from appliance.runtime.files import sole_owner, sync_directory, write_whole
+from appliance.runtime.files import read_past_cache, sole_owner, sync_directory, write_whole
 
 
 def mode_of(path: Path) -> int:
@@ -74,6 +74,29 @@ def test_only_a_directory_is_synced_as_one(tmp_path: Path) -> None:
         sync_directory(tmp_path / "file")
 
 
+def test_a_device_is_asked_and_not_the_page_cache(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(bytes(8_192))
+    if os.major(path.stat().st_dev) == 0:
+        pytest.skip("no device stands behind this file system")
+    os.sync()
+
+    before = read_bytes()
+    read_past_cache(path)
+    assert read_bytes() - before >= 4_096
+
+
+def read_bytes() -> int:
+    """What this process has had read from devices so far (proc(5))."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
+
+
+def test_a_file_that_cannot_be_read_is_an_answer_too(tmp_path: Path) -> None:
+    read_past_cache(tmp_path / "gone")
+    read_past_cache(tmp_path)
+
+
 def test_a_second_owner_in_this_process_is_kept_out_at_once(tmp_path: Path) -> None:
     second = sole_owner(tmp_path / "lock")
     with sole_owner(tmp_path / "lock"), pytest.raises(ConfigError, match=str(tmp_path)), second:
@@ -85,7 +108,7 @@ def test_a_second_owner_in_this_process_is_kept_out_at_once(tmp_path: Path) -> N
 OWNER = """
 import sys
 from pathlib import Path
-from appliance.runtime.files import sole_owner
+from appliance.runtime.files import read_past_cache, sole_owner
 with sole_owner(Path(sys.argv[1])):
     print("mine", flush=True)
     sys.stdin.read()
