@@ -19,6 +19,7 @@ class Files(NamedTuple):
     console_token: Path
     url: Path
     time_floor: Path
+    forced_reboots: Path
 
 
 def files_in(config: Config) -> Files:
@@ -35,4 +36,5 @@ def files_in(config: Config) -> Files:
         console_token=state / "console-token",
         url=state / "url",
         time_floor=state / "time-floor",
+        forced_reboots=state / "forced-reboots",
     )

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -102,21 +103,22 @@ async def open_setup(config: Config, clock: Clock, rng: random.Random) -> AsyncI
             profile = Profile(hello.box, "", hello.fp, port, tls=hello.tls)
             announcer = Announcer(profile, time, interfaces=config.mdns.interfaces, state="unclaimed")
             await stack.enter_async_context(announcer)
-        enrolled = asyncio.create_task(_enrol(enroller, _claim_file(config)), name="enrolment")
+        enrolled = asyncio.create_task(_enrol(enroller, config), name="enrolment")
         stack.push_async_callback(_end, enrolled)
         yield Setup(identity, lan.host, port, hello.tls, enrolled)
 
 
-async def _enrol(enroller: Enroller, claim_file: Path | None) -> None:
-    if claim_file is not None:
+async def _enrol(enroller: Enroller, config: Config) -> None:
+    for claim_file in filter(None, (_claim_file(config), _claim_credential())):
         try:
             await enroller.take(await asyncio.to_thread(claim_file.read_text))
+            break
         except FileNotFoundError:
             log.info("claim.no_file", extra={"file": str(claim_file)})
         except (StoreboxError, OSError, UnicodeDecodeError) as error:
             log.error("claim.unusable", extra={"file": str(claim_file), "why": str(error)})
     await enroller.run()
-    await asyncio.to_thread(_forget, claim_file)
+    await asyncio.to_thread(_forget, _claim_file(config))
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -137,6 +139,12 @@ def _is_enrolled(config: Config) -> bool:
 
 def _claim_file(config: Config) -> Path | None:
     return Path(config.claim.file) if config.claim.file else None
+
+
+def _claim_credential() -> Path | None:
+    """Where systemd puts the credential of a unit that has one (systemd.exec(5)): it came with the machine."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(folder) / "storebox.claim" if folder else None
 
 
 def _forget(claim_file: Path | None) -> None:

@@ -33,6 +33,7 @@ from appliance.runtime.notify import notify
 from appliance.runtime.supervision import Service, supervised
 from appliance.runtime.tls import JudgedContext, load_identity
 from appliance.runtime.trusted_time import TrustedClock
+from appliance.services.aftermath import Aftermath
 from appliance.services.clockwatch import ClockWatch
 from appliance.services.damage import end_when_damaged
 from appliance.services.disk import DiskWatch, Floors, make_room_to_start
@@ -196,6 +197,8 @@ async def open_inside(
         )
         # A campaign's head office certifies nothing.
         office = cloud if isinstance(cloud, CloudGateway) else None
+        aftermath = Aftermath(files.forced_reboots, journal, clock)
+        report.more_issues.append(aftermath.issues)
         await journal.record("started", {"software": __version__, "sqlite": sqlite3.sqlite_version})
         stack.push_async_callback(_record_stop, journal, witness)
         services = (
@@ -204,6 +207,7 @@ async def open_inside(
             Service("drain", drain.run),
             Service("witness", witness.run),
             Service("disk", disk.run),
+            Service("aftermath", aftermath.run),
             Service("clock", ClockWatch(clock, journal).run),
             Service("damage", partial(end_when_damaged, journal, files.journal)),
             Service("retention", retention.run),

@@ -112,6 +112,7 @@ REASONS: dict[Language, dict[str, str]] = {
         "drain-stopped-gap": "il manque des événements au siège\N{NO-BREAK SPACE}: envois arrêtés",
         "drain-stopped-bad-signature": "une signature n’est pas valable\N{NO-BREAK SPACE}: envois arrêtés",
         "drain-stopped-cloud-refused": "le siège refuse les envois",
+        "failed-starts": "le boîtier n’arrivait plus à démarrer",
         "retention-stopped": "le journal est abîmé\N{NO-BREAK SPACE}: rien n’en est plus effacé",
     },
     "en": {
@@ -134,6 +135,7 @@ REASONS: dict[Language, dict[str, str]] = {
         "drain-stopped-gap": "head office lacks events: sending has stopped",
         "drain-stopped-bad-signature": "a signature does not hold: sending has stopped",
         "drain-stopped-cloud-refused": "head office refuses what the box sends",
+        "failed-starts": "the box could not start for a while",
         "retention-stopped": "the journal is damaged: nothing is freed from it any more",
     },
 }

@@ -128,3 +128,16 @@ async def test_a_fake_head_office_hears_nothing_of_the_claim(tmp_path: Path, cha
         assert said["state"] == "trying"
         assert "not the head office that gave the claim" in said["detail"]
         assert await asyncio.to_thread(box.setup.identity.state) == "pending"
+
+
+async def test_a_claim_that_came_with_the_machine_enrols_the_box(
+    tmp_path: Path, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd hands on a credential of a virtual machine's firmware, or of /etc/credstore."""
+    (tmp_path / "storebox.claim").write_text(await chain.claim())
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    async with unclaimed(a_config(tmp_path / "box")) as box:
+        await box.setup.enrolled
+
+        assert (await box.ask("GET", "/v1/claim"))[1]["state"] == "enrolled"

@@ -1,0 +1,101 @@
+"""The units as systemd reads them, and the limits that unit and daemon must agree on.
+
+What they do is seen where systemd runs: `make units`, and the booted image.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.services.disk import LOOK_EVERY_S
+from appliance.services.liveness import EVERY_S, LATE_MAX_S
+from tests.conftest import require
+
+SYSTEMD = Path(__file__).parents[3] / "systemd"
+UNITS = sorted(path for path in SYSTEMD.glob("storebox*") if path.suffix in (".service", ".timer", ".path"))
+# The exposure that `systemd-analyze security` gives: 0 to 100 there, 0.0 to 10.0 for people.
+EXPOSURE_MAX = 15
+# Keys of the units that came with systemd 254: Debian 12's systemd-analyze, where tests run too, does not know them.
+SINCE_254 = {"RestartSteps", "RestartMaxDelaySec", "RestartMode", "ImportCredential"}
+
+
+def systemd_version() -> int:
+    said = subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(said.split()[1])
+
+
+def values(unit: str, key: str) -> list[str]:
+    """What a unit file says of a key, in order."""
+    return re.findall(rf"^{key}=(.*)$", (SYSTEMD / unit).read_text(), re.MULTILINE)
+
+
+def seconds(text: str) -> float:
+    number, unit = re.fullmatch(r"(\d+)(s|min)", text).groups()  # type: ignore[union-attr]
+    return float(number) * {"s": 1, "min": 60}[unit]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_systemd_finds_no_fault_in_a_unit(unit: Path, tmp_path: Path) -> None:
+    require("systemd-analyze")
+    # Our programs are at their place only where they are installed.
+    ours = re.compile(r"^(Exec\w+=)/(?:opt|usr/lib)/storebox/\S+", re.MULTILINE)
+    for path in UNITS:
+        (tmp_path / path.name).write_text(ours.sub(r"\1/bin/true", path.read_text()))
+
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", tmp_path / unit.name],
+        capture_output=True,
+        text=True,
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/usr/bin:/bin"},
+    )
+
+    found = verified.stderr.splitlines()
+    if systemd_version() < 254:
+        known = re.compile(rf".*Unknown key '({'|'.join(SINCE_254)})' in section \[Service\], ignoring\.")
+        found = [line for line in found if not known.fullmatch(line)]
+    assert found == []
+    assert verified.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda path: path.name
+)
+def test_a_service_is_exposed_to_little(unit: Path) -> None:
+    require("systemd-analyze")
+    if values(unit.name, "User") == ["root"]:
+        pytest.skip("says aloud that it works as root")
+
+    scored = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_MAX}", unit],
+        capture_output=True,
+        text=True,
+    )
+
+    assert scored.returncode == 0, scored.stdout[-2_000:]
+
+
+def test_the_watchdog_bites_a_hang_within_half_a_minute_and_nothing_else() -> None:
+    (watchdog,) = map(seconds, values("storebox.service", "WatchdogSec"))
+    (abort,) = map(seconds, values("storebox.service", "TimeoutAbortSec"))
+    (restart,) = map(seconds, values("storebox.service", "RestartSec"))
+
+    # One sign of life may be left out, by a look that came late.
+    assert watchdog > 2 * max(LOOK_EVERY_S, EVERY_S) + LATE_MAX_S
+    # Even when the hang began right after a sign, and SIGABRT does not end it.
+    assert watchdog + abort + restart <= 30
+
+
+def test_no_unit_waits_for_a_network() -> None:
+    for unit in UNITS:
+        assert "network-online.target" not in "".join(values(unit.name, "(?:After|Wants|Requires)"))
+
+
+def test_the_daemon_is_killed_and_started_by_the_same_hands() -> None:
+    """What escalates has nothing to wait for, and what is degraded gives way to a start."""
+    assert values("storebox.service", "OnFailure") == ["storebox-escalate.service"]
+    assert values("storebox.service", "Conflicts") == ["storebox-degraded.service"]
+    assert values("storebox-escalate.service", "SuccessAction") == ["reboot"]
+    assert values("storebox-escalate.service", "OnFailure") == ["storebox-degraded.service"]
+    assert values("storebox-again.timer", "Unit") == ["storebox.service"]
