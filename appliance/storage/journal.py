@@ -8,7 +8,6 @@ group, the next gathers. Checkpoints run between groups on the writer's own conn
 """
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
 from collections import deque
@@ -26,13 +25,12 @@ from appliance.domain.statements import Receipt
 from appliance.runtime.clock import AGREEMENT_S
 from appliance.runtime.database import Writer, open_reader, open_writer
 from appliance.runtime.migrations import migrate
-from appliance.runtime.pause import pause
 from appliance.storage import journal_tables as tables
 from appliance.storage.commit import Draft, Entry, Sealer, commit_group, known_sale, proven_end
 from appliance.storage.packing import Packer
 from appliance.storage.retention import prune, write_down
 from appliance.storage.ticket_book import TicketBook
-from appliance.storage.unchecked import CHECKPOINT_IDLE_S, Unchecked
+from appliance.storage.unchecked import Unchecked
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +61,7 @@ class Journal:
         # Old epochs that the cloud does not follow to their end: what is left of them is not waited for.
         self.stranded: set[int] = set()
         self._open = True
-        self._unchecked = Unchecked()
+        self._unchecked, self._idle = Unchecked(sealer.clock), False
 
     @property
     def end(self) -> Position:
@@ -132,7 +130,6 @@ class Journal:
             lambda c: prune(c, self._sealer, self._book, receipted_before_s=before_s, events_max=events_max)
         )
         self._unchecked.add(gone)
-        self._wake.set()  # for the checkpoint that may be due
         return gone
 
     def sale(self, sale_key: bytes) -> Entry | None:
@@ -185,26 +182,26 @@ class Journal:
     async def _commit_groups(self) -> None:
         try:
             while True:
-                await self._next_moment()
+                await self._wake.wait()
+                self._wake.clear()
                 while self._waiting:
                     await self._commit_group(self._take_group())
                     if self._unchecked.overdue:
                         await self._checkpoint()
+                if self._idle:
+                    self._idle = False
+                    await self._checkpoint()
         finally:  # also after a bug: nobody waits for ever
             self._open = False
             for _, future in self._waiting:
                 if not future.done():
                     future.set_exception(NotReady(retry_after_s=RETRY_AFTER_S))
 
-    async def _next_moment(self) -> None:
-        """Wait until something is to be committed; a checkpoint that is due is done before, unless it comes soon."""
-        if self._unchecked.due:
-            await pause(self._sealer.clock, CHECKPOINT_IDLE_S, self._wake)
-            if self._waiting:
-                return
-            await self._checkpoint()
-        await self._wake.wait()
-        self._wake.clear()
+    async def _find_idle_moments(self) -> None:
+        while True:
+            await self._unchecked.idle_moment()
+            self._idle = True
+            self._wake.set()
 
     def _take_group(self) -> list[tuple[Draft, asyncio.Future[Entry]]]:
         group: list[tuple[Draft, asyncio.Future[Entry]]] = []
@@ -256,16 +253,19 @@ class Journal:
     @asynccontextmanager
     async def _committing(self) -> AsyncIterator[None]:
         """Commit groups while inside; what was taken before leaving is finished first."""
-        task = asyncio.create_task(self._commit_groups(), name="journal")
+        loops = {"journal": self._commit_groups(), "journal: idle": self._find_idle_moments()}
+        tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         try:
             yield
         finally:
             self._open = False
             if pending := [future for _, future in self._waiting]:
                 await asyncio.wait(pending)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+            for fallen in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(fallen, Exception):
+                    raise fallen
 
 
 @asynccontextmanager
