@@ -15,6 +15,7 @@ from appliance.domain.wire import BATCH_EVENTS_MAX
 from appliance.runtime.serving import LOOPBACK
 from appliance.runtime.settings import load_settings
 
+ANY_V4 = "0.0.0.0"  # noqa: S104  a box serves its shop's LAN
 Count = Annotated[int, Meta(ge=1, le=65_536)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -26,7 +27,7 @@ class Lan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `tls`: the oldest version spoken. "off", plain HTTP, is for one machine alone: a desk, a test, a measurement.
     """
 
-    host: str = "0.0.0.0"  # noqa: S104  a box serves its shop's LAN
+    host: str = "::"
     port: Port = 8480
     tls: Literal["1.3", "1.2", "off"] = "1.3"
 
@@ -34,6 +35,23 @@ class Lan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ipaddress.ip_address(self.host)  # a name would leave open where tills find the box
         if self.tls == "off" and self.host not in LOOPBACK:
             raise ValueError(f'tls = "off" needs a host that is loopback, not {self.host!r}')
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What to listen on: "::" is every address of both families, where the machine speaks both.
+
+        Beside one address of the LAN loopback is served too: the box's own commands come in there, and nowhere else.
+        """
+        address = ipaddress.ip_address(self.host)
+        if address.is_unspecified:
+            return (ANY_V4,) if address.version == 4 else (ANY_V4, self.host)
+        if address.is_loopback:
+            return (self.host,)
+        return (self.host, "127.0.0.1" if address.version == 4 else "::1")
+
+    def reaches(self, address: str) -> bool:
+        """Whether what comes to this address of the machine comes to the box."""
+        return any(_covers(host, ipaddress.ip_address(address)) for host in self.hosts)
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,6 +150,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rhythm: Rhythm = Rhythm()
     mirror: Mirror = Mirror()
     heartbeat: Heartbeat = Heartbeat()
+
+
+def _covers(host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    listening = ipaddress.ip_address(host)
+    return address == listening or (listening.is_unspecified and listening.version == address.version)
 
 
 def load_config(path: Path) -> Config:

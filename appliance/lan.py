@@ -61,9 +61,11 @@ class _Place:
 
     def addresses(self) -> Sequence[str]:
         """Right now. Those that need a scope, which only this machine knows, are told to nobody."""
-        if not ipaddress.ip_address(self.config.lan.host).is_unspecified:
-            return [self.config.lan.host]
-        found = map(ipaddress.ip_address, look_around(self.config.mdns.interfaces).addresses)
+        lan = self.config.lan
+        if not ipaddress.ip_address(lan.host).is_unspecified:
+            return [lan.host]
+        seen = look_around(self.config.mdns.interfaces, lan.reaches).addresses
+        found = map(ipaddress.ip_address, seen)
         return [str(address) for address in found if not (address.version == 6 and address.is_link_local)]
 
 
@@ -109,7 +111,7 @@ async def open_lan(parts: LanParts) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(supervised(services, clock, parts.rng))
         place.port = await stack.enter_async_context(
-            listening(app, config.lan.host, config.lan.port, short_way(app), context=context, guard=guard)
+            listening(app, config.lan.hosts, config.lan.port, short_way(app), context=context, guard=guard)
         )
         parts.heartbeater.attach(
             lambda: LanView(
@@ -123,6 +125,7 @@ async def open_lan(parts: LanParts) -> AsyncIterator[str]:
                 profile,
                 clock,
                 interfaces=config.mdns.interfaces,
+                reaches=config.lan.reaches,
                 state=wan.link.state.value,
                 moved=lambda _addresses: certificate.nudge(),
             )

@@ -97,11 +97,13 @@ async def open_setup(config: Config, clock: Clock, rng: random.Random) -> AsyncI
         services = Service("guard", guard.run), Service("liveness", partial(Liveness(notify).turn, time))
         await stack.enter_async_context(supervised(services, time, rng))
         port = await stack.enter_async_context(
-            listening(app, lan.host, lan.port, context=context, guard=guard)
+            listening(app, lan.hosts, lan.port, context=context, guard=guard)
         )
         if config.mdns.enabled:
             profile = Profile(hello.box, "", hello.fp, port, tls=hello.tls)
-            announcer = Announcer(profile, time, interfaces=config.mdns.interfaces, state="unclaimed")
+            announcer = Announcer(
+                profile, time, interfaces=config.mdns.interfaces, reaches=lan.reaches, state="unclaimed"
+            )
             await stack.enter_async_context(announcer)
         enrolled = asyncio.create_task(_enrol(enroller, config), name="enrolment")
         stack.push_async_callback(_end, enrolled)

@@ -1,6 +1,7 @@
 """The running daemon on this machine, as the box's own commands reach it."""
 
 import http.client
+import ipaddress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,8 +13,6 @@ from appliance.runtime.certificates import key_spki, load_or_create_p256
 from appliance.runtime.tls import pinned_context
 
 TIMEOUT_S = 5.0
-# Where it listens, and where to ask then.
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nothing listens here
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -49,10 +48,18 @@ def _connection(url: str, key: Path) -> http.client.HTTPConnection:
     # An IPv6 address may stand there without brackets.
     host, _, port = parts.netloc.rpartition(":")
     host = host.strip("[]")
-    where: dict[str, Any] = {"host": EVERYWHERE.get(host, host), "port": int(port), "timeout": TIMEOUT_S}
+    where: dict[str, Any] = {"host": _beside(host), "port": int(port), "timeout": TIMEOUT_S}
     if parts.scheme == "http":
         return http.client.HTTPConnection(**where)
     return http.client.HTTPSConnection(context=pinned_context(key_spki(load_or_create_p256(key))), **where)
+
+
+def _beside(host: str) -> str:
+    """Where to ask a daemon that listens at this address: its commands are let in over loopback alone."""
+    address = ipaddress.ip_address(host)
+    if address.is_loopback:
+        return host
+    return "127.0.0.1" if address.version == 4 or address.is_unspecified else "::1"
 
 
 def _why(answer: bytes) -> str:

@@ -103,16 +103,18 @@ class Announcer:
         clock: Clock,
         *,
         interfaces: Sequence[str] = (),
+        reaches: Callable[[str], bool] = lambda _address: True,
         state: str = "offline",
         moved: Callable[[Sequence[str]], None] = lambda _addresses: None,
     ) -> None:
-        """`interfaces` are addresses of this machine; none means all but loopback.
+        """`interfaces` are addresses of this machine; none means all but loopback. Where the box does not listen
+        (`reaches`) is told to nobody.
 
         `moved` hears the addresses, at first and whenever they have changed.
         """
         self._profile = profile
         self._clock = clock
-        self._chosen = interfaces
+        self._chosen, self._reaches = interfaces, reaches
         self._state = state
         self._moved = moved
         self._addresses: tuple[str, ...] | None = None
@@ -181,7 +183,7 @@ class Announcer:
             await (await zeroconf.async_unregister_service(self._info(told)))
 
     def _truth(self) -> _Told:
-        place = look_around(self._chosen)
+        place = look_around(self._chosen, self._reaches)
         if place.addresses != self._addresses:
             self._addresses = place.addresses
             self._moved(place.addresses)
@@ -253,10 +255,11 @@ class Announcer:
             log.warning("mdns.no_goodbye", extra={"why": repr(error)})
 
 
-def look_around(chosen: Iterable[str]) -> Place:
+def look_around(chosen: Iterable[str], reaches: Callable[[str], bool] = lambda _address: True) -> Place:
     """Where this machine can be found right now: by the chosen addresses that it has, or by all but loopback.
 
-    Link-local IPv6 addresses are told only when there are no others: who hears of one does not know its scope.
+    Only such as `reaches` lets pass. Link-local IPv6 addresses are told only when there are no others: who hears of
+    one does not know its scope.
     """
     wanted = {ipaddress.ip_address(address) for address in chosen}
     stats = psutil.net_if_stats()
@@ -271,6 +274,7 @@ def look_around(chosen: Iterable[str]) -> Place:
             if entry.family in (socket.AF_INET, socket.AF_INET6)
         ]
         own = [address for address in own if (address in wanted if wanted else not address.is_loopback)]
+        own = [address for address in own if reaches(str(address))]
         interfaces += [str(address) for address in own if address.version == 4]
         if any(address.version == 6 for address in own):
             interfaces.append(socket.if_nametoindex(name))

@@ -1,10 +1,11 @@
 """Serve an aiohttp application on a TCP port while inside a block."""
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
@@ -30,19 +31,21 @@ BACKLOG = 128
 ACCEPTED_A_TURN = 8
 # Without a file descriptor to spare, accepting rests this long.
 REST_S = 1.0
+# How often a free port is looked for that is free at every address.
+PORT_TRIES = 8
 
 
 @asynccontextmanager
 async def listening(
     app: web.Application,
-    host: str,
+    hosts: str | Sequence[str],
     port: int,
     short_way: ShortWay | None = None,
     *,
     context: ssl.SSLContext | None = None,
     guard: Guard | None = None,
 ) -> AsyncIterator[int]:
-    """Serve `app` on host:port; yields the port really bound (port 0: any free one). No access log.
+    """Serve `app` at a port of one host or several; yields the port really bound (0: any free one). No access log.
 
     With a `context` over TLS (what changes in it holds for later handshakes), else in plain. A `guard` decides who gets
     a connection and how long it may be silent; somebody has to run it. Connections that begin with the request of
@@ -54,7 +57,7 @@ async def listening(
         assert runner.server is not None  # set up
         aside = partial(_Handler, runner.server)
         connections = None if short_way is None else Connections(short_way, aside, guard)
-        sockets = await _bound(host, port)
+        sockets = await _bound((hosts,) if isinstance(hosts, str) else hosts, port)
         entrance = _Entrance(sockets, connections or aside, context, guard)
         try:
             yield sockets[0].getsockname()[1]
@@ -183,24 +186,45 @@ class _Entrance:
         return transport
 
 
-async def _bound(host: str, port: int) -> list[socket.socket]:
-    """One listening socket for each address of the host."""
+async def _bound(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """One listening socket for each address of the hosts, all at one port.
+
+    A family that the machine does not speak is left out, unless nothing else is asked for.
+    """
+    for left in reversed(range(PORT_TRIES)):
+        try:
+            return await _bound_once(hosts, port)
+        except OSError as error:
+            # A port that is free at one address may be taken at the next.
+            if port or not left:
+                where = " and ".join(f"{host}:{port}" for host in hosts)
+                raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
+    raise AssertionError("unreachable")
+
+
+async def _bound_once(hosts: Sequence[str], port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            listener = socket.socket(family, kind, protocol)
-            sockets.append(listener)
-            listener.setblocking(False)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind(address)
-            listener.listen(BACKLOG)
-    except OSError as error:
+        for host in hosts:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            for family, kind, protocol, _, address in dict.fromkeys(found):
+                try:
+                    listener = socket.socket(family, kind, protocol)
+                except OSError as error:
+                    if error.errno == errno.EAFNOSUPPORT and len(hosts) > 1:
+                        continue
+                    raise
+                sockets.append(listener)
+                listener.setblocking(False)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                listener.bind((address[0], sockets[0].getsockname()[1] or port, *address[2:]))
+                listener.listen(BACKLOG)
+    except OSError:
         for listener in sockets:
             listener.close()
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise
     return sockets

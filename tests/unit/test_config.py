@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import Config, load_config
+from appliance.config import Config, Lan, load_config
 from appliance.domain.errors import ConfigError
 from cloud.config import Settings, known_url, settings_from, url_of
 
@@ -23,6 +23,22 @@ def test_a_box_speaks_tls_unless_told_otherwise(tmp_path: Path) -> None:
 def test_a_box_that_others_reach_never_speaks_plain_http(tmp_path: Path, host: str) -> None:
     with pytest.raises(ConfigError, match=r"storebox\.toml.*loopback.*lan"):
         box_config(tmp_path, f'[lan]\nhost = "{host}"\ntls = "off"\n')
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("::", {"192.168.1.20", "fd77::1", "127.0.0.1", "::1"}),
+        ("0.0.0.0", {"192.168.1.20", "127.0.0.1"}),  # noqa: S104
+        ("192.168.1.20", {"192.168.1.20", "127.0.0.1"}),
+        ("fd77::1", {"fd77::1", "::1"}),
+        ("127.0.0.1", {"127.0.0.1"}),
+    ],
+)
+def test_a_box_is_reached_where_it_listens_and_by_its_own_commands(host: str, reached: set[str]) -> None:
+    lan = Lan(host=host)
+
+    assert {a for a in ("192.168.1.20", "fd77::1", "127.0.0.1", "::1") if lan.reaches(a)} == reached
 
 
 @pytest.mark.parametrize(

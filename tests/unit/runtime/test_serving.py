@@ -47,6 +47,24 @@ async def test_the_port_that_was_bound_answers_and_is_closed_afterwards() -> Non
         await asyncio.open_connection(HOST, port)
 
 
+async def test_several_hosts_are_served_at_one_port() -> None:
+    async with listening(an_app(), (HOST, "127.0.0.2"), 0) as port:
+        for host in (HOST, "127.0.0.2"):
+            _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+
+
+async def test_a_port_that_is_taken_at_one_of_the_hosts_is_bound_at_none() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.2", 0))
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"127.0.0.2:{port}"):
+            async with listening(an_app(), (HOST, "127.0.0.2"), port):
+                pass
+        with socket.socket() as free:
+            free.bind((HOST, port))
+
+
 async def test_a_port_can_be_served_again_at_once() -> None:
     async with listening(an_app(), HOST, 0) as port:
         await post(port, b"")
