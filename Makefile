@@ -23,7 +23,7 @@ PYTEST_ARGS ?= -n 2
 test: export PATH := $(PATH):$(CURDIR)/$(SCAN_VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check format bench powercut simulate hostile openapi lock clean
+.PHONY: help run test check format bench powercut simulate hostile wheel openapi lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -55,6 +55,10 @@ simulate: $(VENV)/.installed  ## a whole shop in virtual time, from many seeds: 
 
 hostile: $(VENV)/.installed  ## attack a box with 10,000 bad requests while its tills sell
 	$(VENV)/bin/python -m campaigns.hostile $(ARGS)
+
+wheel: $(VENV)/.installed  ## dist/storebox-VERSION-py3-none-any.whl, for install.sh
+	$(VENV)/bin/python -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf build
 
 openapi: $(VENV)/.installed  ## write docs/openapi/box.json anew after a change of the box's API
 	$(VENV)/bin/python docs/openapi/print_box.py > docs/openapi/box.json.new

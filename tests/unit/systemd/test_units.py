@@ -92,10 +92,13 @@ def test_no_unit_waits_for_a_network() -> None:
         assert "network-online.target" not in "".join(values(unit.name, "(?:After|Wants|Requires)"))
 
 
-def test_the_daemon_is_killed_and_started_by_the_same_hands() -> None:
-    """What escalates has nothing to wait for, and what is degraded gives way to a start."""
+def test_starts_that_are_used_up_lead_from_unit_to_unit() -> None:
     assert values("storebox.service", "OnFailure") == ["storebox-escalate.service"]
-    assert values("storebox.service", "Conflicts") == ["storebox-degraded.service"]
     assert values("storebox-escalate.service", "SuccessAction") == ["reboot"]
     assert values("storebox-escalate.service", "OnFailure") == ["storebox-degraded.service"]
+    assert values("storebox-degraded.service", "Wants") == ["storebox-again.timer"]
     assert values("storebox-again.timer", "Unit") == ["storebox.service"]
+    # Each try is one that systemd still grants.
+    (again,) = map(seconds, values("storebox-again.timer", "OnUnitInactiveSec"))
+    (counted,) = map(seconds, values("storebox.service", "StartLimitIntervalSec"))
+    assert again > counted

@@ -1,0 +1,133 @@
+#!/bin/sh
+# Put storebox onto a machine that runs Debian 13, or Raspberry Pi OS of that age: docs/INSTALL.md.
+#
+#   sudo ./install.sh storebox-VERSION-py3-none-any.whl [--wheels DIR]     installs, or upgrades
+#   sudo ./install.sh --uninstall                                          keeps the journal
+#
+# --wheels DIR: the dependencies lie there; nothing is downloaded. Either way only what requirements/box.txt names is
+# taken, by its hash. Beside this file must lie requirements/box.txt and systemd/.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+program=/opt/storebox
+releases=/opt/storebox.d
+state=/var/lib/storebox
+units=/usr/local/lib/systemd/system
+started=$(test -d /run/systemd/system && echo yes || echo no)
+
+say() { echo "install.sh: $*"; }
+fail() { echo "install.sh: $*" >&2; exit "${code:-1}"; }
+misuse() { code=2; sed -n 's/^#   //p' "$0" >&2; fail "$*"; }
+
+must_fit() {
+    [ "$(id -u)" -eq 0 ] || misuse "run it as root (sudo)"
+    # RestartMode= came with 254.
+    version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+    [ "${version:-0}" -ge 254 ] || fail "needs systemd 254 or newer (Debian 13), here is ${version:-none}"
+    python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
+        fail "needs Python 3.11 to 3.13"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || fail "needs python3-venv: apt install python3-venv"
+    [ ! -e "$program" ] || [ -L "$program" ] || fail "$program is a folder: this machine runs the image, which updates itself"
+}
+
+# A new release lies beside the old one until it has shown that it runs.
+unpack() {
+    mkdir -p "$releases"
+    release=$(mktemp -d "$releases/XXXXXXXX")
+    trap 'rm -rf "$release"' EXIT
+    chmod 755 "$release"
+    say "making an environment in $release"
+    python3 -m venv "$release"
+    set -- --quiet --disable-pip-version-check --no-deps --no-cache-dir
+    if [ -n "$wheels" ]; then set -- "$@" --no-index --find-links "$wheels"; fi
+    "$release/bin/pip" --isolated install "$@" --require-hashes -r "$here/requirements/box.txt"
+    "$release/bin/pip" --isolated install "$@" --no-index "$wheel"
+    "$release/bin/pip" check --disable-pip-version-check >/dev/null
+    "$release/bin/storebox" --version >"$release/VERSION"
+    trap - EXIT
+}
+
+put_units() {
+    install -D -m 644 -t "$units" "$here"/systemd/storebox*.service "$here"/systemd/storebox*.timer
+    for kind in sysusers.d tmpfiles.d; do
+        install -D -m 644 -t "/usr/local/lib/$kind" "$here/systemd/$kind/storebox.conf"
+    done
+    install -D -m 644 -t /usr/local/lib/systemd/journald.conf.d "$here/systemd/journald.conf.d/storebox.conf"
+    install -D -m 755 -t /usr/lib/storebox "$here/systemd/libexec/escalate"
+    [ -e /etc/storebox/storebox.toml ] ||
+        install -D -m 644 -t /etc/storebox "$here/systemd/storebox.toml"
+    systemd-sysusers storebox.conf
+    systemd-tmpfiles --create storebox.conf
+}
+
+switch_to() {
+    ln -sfn "$1" "$program.new"
+    mv -T "$program.new" "$program"
+}
+
+start() {
+    systemctl daemon-reload
+    systemctl try-restart systemd-journald.service
+    systemctl reset-failed storebox.service 2>/dev/null || true
+    # Returns once it is ready: its journal is proven and its port answers.
+    systemctl restart storebox.service
+}
+
+put_in() {
+    must_fit
+    [ -f "$wheel" ] || misuse "there is no wheel $wheel"
+    before=$(readlink "$program" || true)
+    unpack
+    put_units
+    switch_to "$release"
+    ln -sfn "$program/bin/storebox" /usr/bin/storebox
+    systemctl --quiet enable storebox.service
+    if [ "$started" = yes ] && ! start; then
+        if [ -n "$before" ]; then
+            switch_to "$before"
+            start && rm -rf "$release" && fail "$(cat "$release/VERSION" 2>/dev/null || echo "the new release") does not start; the one before runs again"
+        fi
+        fail "it does not start: journalctl -u storebox"
+    fi
+    for old in "$releases"/*; do
+        [ "$old" = "$release" ] || [ "$old" = "$before" ] || rm -rf "$old"
+    done
+    say "$(cat "$release/VERSION") is installed; its configuration is /etc/storebox/storebox.toml"
+    [ "$started" = yes ] || say "it starts with the machine"
+}
+
+take_away() {
+    [ "$(id -u)" -eq 0 ] || misuse "run it as root (sudo)"
+    [ ! -e "$program" ] || [ -L "$program" ] || fail "$program is a folder: this machine runs the image"
+    if [ "$started" = yes ]; then
+        /usr/bin/storebox status 2>/dev/null | grep '^cloud' || true
+        systemctl --quiet disable --now storebox.service storebox-again.timer storebox-degraded.service 2>/dev/null || true
+    else
+        systemctl --quiet disable storebox.service 2>/dev/null || true
+    fi
+    rm -f "$units"/storebox*.service "$units"/storebox*.timer /usr/bin/storebox "$program"
+    rm -f /usr/local/lib/*.d/storebox.conf /usr/local/lib/systemd/journald.conf.d/storebox.conf
+    rm -rf "$releases" /usr/lib/storebox
+    [ "$started" = no ] || systemctl daemon-reload
+    say "storebox is gone. Kept: $state (the journal, and the keys that sign it), /etc/storebox, the user storebox"
+    say "remove $state only once head office holds every sale; another install goes on with it"
+}
+
+wheel='' wheels='' uninstall=no
+while [ $# -gt 0 ]; do
+    case $1 in
+    --uninstall) uninstall=yes ;;
+    --wheels)
+        if [ $# -lt 2 ] || [ ! -d "$2" ]; then misuse "--wheels needs a folder"; fi
+        wheels=$2
+        shift
+        ;;
+    -*) misuse "unknown option $1" ;;
+    *) [ -z "$wheel" ] || misuse "one wheel at a time"; wheel=$1 ;;
+    esac
+    shift
+done
+case $uninstall in
+yes) [ -z "$wheel$wheels" ] || misuse "--uninstall takes nothing else"; take_away ;;
+*) [ -n "$wheel" ] || misuse "which wheel?"; put_in ;;
+esac
