@@ -26,6 +26,7 @@ from appliance.runtime.bodies import JSON, json_answer, read_body
 from appliance.runtime.clock import rfc3339
 from appliance.runtime.problem import problem_middleware
 from cloud import (
+    bundles,
     est,
     fleet_page,
     office,
@@ -64,6 +65,7 @@ def make_app(parts: Parts) -> web.Application:
         [
             *est.ROUTES,
             *office.ROUTES,
+            *bundles.ROUTES,
             web.post("/v1/boxes/{box}/events", box(post_events)),
             web.post("/v1/boxes/{box}/probe", box(post_probe)),
             web.post("/v1/boxes/{box}/heartbeat", box(post_heartbeat)),

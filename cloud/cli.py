@@ -25,7 +25,7 @@ from appliance.runtime.clock import SystemClock, rfc3339
 from appliance.runtime.logs import log_to_stderr
 from appliance.runtime.notify import notify
 from appliance.runtime.process import run_daemon
-from cloud import auth, cli_identity, store_catalogue
+from cloud import auth, cli_identity, cli_updates, store_catalogue
 from cloud.articles import make_articles, read_articles
 from cloud.config import Settings, settings_from
 from cloud.wiring import Office, open_daemon, open_office, prepare
@@ -222,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--hours", type=_count, default=24, help="how long it can be used (24)")
 
     cli_identity.add_commands(commands, shown)
+    cli_updates.add_commands(commands, shown)
     _command(commands, "admin-token", admin_token, shown, "print head office's own token")
 
     groups = commands.add_parser("catalogue", help="publish a catalogue").add_subparsers(

@@ -77,6 +77,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Catalogue transfers made ready for boxes; can be deleted at any time."""
         return self.state / "transfers"
 
+    @property
+    def bundles(self) -> Path:
+        """The files of published updates, each under its hash."""
+        return self.state / "bundles"
+
 
 def settings_from(
     file: Path | None, *, state: Path | None, host: str | None, port: int | None, tls: str | None

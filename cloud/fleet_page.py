@@ -38,6 +38,8 @@ class Row(msgspec.Struct, frozen=True):
     software: str
     # What is said of who it is, each with its state: `bad`, `warn` or nothing.
     identity: list[tuple[str, str]]
+    # The same of what it runs and of its updates.
+    updates: list[tuple[str, str]]
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -97,6 +99,7 @@ def _row(box: BoxHealth, language: Language) -> Row:
         catalogue=beat.catalogue_version if beat else None,
         software=beat.software if beat else "",
         identity=_identity(box, language),
+        updates=_updates(box, language),
     )
 
 
@@ -115,6 +118,25 @@ def _identity(box: BoxHealth, language: Language) -> list[tuple[str, str]]:
         said.append((labels["tills_one"] if beat.tills_paired == 1 else many, ""))
     if beat and beat.multicast == "blocked":
         said.append((labels["multicast_blocked"], "warn"))
+    return said
+
+
+def _updates(box: BoxHealth, language: Language) -> list[tuple[str, str]]:
+    labels, said = words.LABELS[language], list[tuple[str, str]]()
+    view = box.beat.update if box.beat else None
+    if view is not None and view.running:
+        said.append((labels["image"].format(version=view.running), ""))
+    if view is not None and view.state != "none":
+        done = 100 * view.fetched_bytes // view.size if view.size > 0 else 0
+        text = labels[f"update_{view.state}"].format(version=view.version, percent=min(done, 100))
+        said.append((text, ""))
+    if (last := box.outcome) is not None:
+        reason = words.UPDATE_REASONS[language].get(last.reason, last.reason)
+        text = labels.get(last.kind, last.kind).format(version=last.version, reason=reason)
+        bad = last.kind == "update_rolled_back"
+        said.append(
+            (text, "bad" if bad else "warn" if last.reason and last.reason != "already-there" else "")
+        )
     return said
 
 

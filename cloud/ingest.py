@@ -17,7 +17,7 @@ from appliance.domain.errors import BadEvent, BadSignature, ChainFault, Fork, Ga
 from appliance.domain.event import GENESIS, Position, Sealed
 from appliance.domain.statements import HEAD_TYPE, RECEIPT_TYPE, Head, Keys, Receipt
 from appliance.runtime.clock import Clock, rfc3339
-from cloud import projection, rotation, store_events, store_exceptions, store_sales
+from cloud import projection, rotation, store_events, store_exceptions, store_sales, store_updates
 from cloud.database import Database
 from cloud.projection import Reading
 
@@ -154,9 +154,10 @@ async def store(connection: AsyncConnection, box: str, examined: Examined, at: s
 async def keep_meaning(
     connection: AsyncConnection, box: str, fresh: list[Sealed], readings: list[Reading], at: str
 ) -> None:
-    """What new events mean to the back office: their sales into the books, the rest as notes."""
+    """What new events mean to the back office: sales into the books, the ends of updates, the rest as notes."""
     known = await store_sales.digests(connection, [r.sale.sale_id for r in readings if r.sale is not None])
     found = projection.project(box, fresh, readings, known, at=at)
     await store_sales.add(connection, found.sales)
     await store_sales.count_copies(connection, found.copies)
+    await store_updates.keep_outcomes(connection, found.outcomes)
     await store_exceptions.add(connection, found.notes)

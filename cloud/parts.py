@@ -19,6 +19,7 @@ from cloud.policy import PolicyDesk
 from cloud.renewal import Renewal
 from cloud.rescue import RescueDesk
 from cloud.selling import SaleDesk
+from cloud.updates import UpdateDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Parts:
     selling: SaleDesk
     operations: OperationDesk
     fleet: FleetDesk
+    updates: UpdateDesk
 
 
 PARTS = web.AppKey("parts", Parts)

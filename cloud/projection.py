@@ -6,16 +6,20 @@ Nothing here can refuse an event: it is stored before anybody looks inside.
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from appliance.domain import event
 from appliance.domain.canonical import canonical
 from appliance.domain.errors import StoreboxError
 from appliance.domain.event import Sealed
 from appliance.domain.sale import Sale, parse_sale
-from cloud.store_exceptions import Note
+from cloud.bodies import NUMBER_MAX
+from cloud.store_exceptions import DETAIL_MAX, Note
 from cloud.store_sales import SaleRow
+from cloud.store_updates import BACK, Outcome
 
 
 class SaleFacts(msgspec.Struct, frozen=True, gc=False):
@@ -43,14 +47,25 @@ class SaleFacts(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+class UpdateFacts(msgspec.Struct, frozen=True, gc=False):
+    """What a box says became of an update."""
+
+    number: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+    version: Annotated[str, Meta(max_length=64)]
+    reason: Annotated[str, Meta(max_length=64)] = ""
+    detail: str = ""
+
+
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """What an event's content says: a sale with its digest, a fault, or nothing that concerns the books."""
+    """What an event's content says: a sale with its digest, a fault, the end of an update, or nothing for the books."""
 
     sale: SaleFacts | None = None
     sha256: bytes = b""
     flags: list[str] = []
     fault: str | None = None
     detail: str = ""
+    update: UpdateFacts | None = None
+    kind: str = ""
 
 
 class Projection(msgspec.Struct, frozen=True):
@@ -59,6 +74,7 @@ class Projection(msgspec.Struct, frozen=True):
     sales: list[SaleRow]
     copies: Counter[str]
     notes: list[Note]
+    outcomes: list[Outcome]
 
 
 class _SaleData(msgspec.Struct, frozen=True):
@@ -69,7 +85,10 @@ class _SaleData(msgspec.Struct, frozen=True):
 
 
 _sale_data = msgspec.json.Decoder(_SaleData)
+_update_data = msgspec.json.Decoder(UpdateFacts)
 _NOTHING = Reading()
+# The kinds that end an update.
+_ENDS = ("updated", "update_refused", BACK)
 
 
 def sale_digest(sale: Sale) -> bytes:
@@ -79,8 +98,12 @@ def sale_digest(sale: Sale) -> bytes:
 
 def read_event(body: bytes) -> Reading:
     """Look inside an event. Never raises: what cannot be read is a reading with a `fault`."""
+    what = "sale"
     try:
         found = event.content(body)
+        if found.kind in _ENDS:
+            what = "update"
+            return Reading(update=_update_data.decode(found.data), kind=found.kind)
         if found.kind != "sale":
             return _NOTHING
         data = _sale_data.decode(found.data)
@@ -91,7 +114,7 @@ def read_event(body: bytes) -> Reading:
             fault=f"unreadable-{'event' if error.code == 'bad-event' else 'sale'}", detail=str(error)
         )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Reading(fault="unreadable-sale", detail=str(error))
+        return Reading(fault=f"unreadable-{what}", detail=str(error))
 
 
 def project(
@@ -99,10 +122,12 @@ def project(
 ) -> Projection:
     """Compare a batch's sales with those known (`known`: digest by sale id) and with each other."""
     digests = dict(known)
-    found = Projection([], Counter(), [])
+    found = Projection([], Counter(), [], [])
     for sealed, reading in zip(events, readings, strict=True):
         if reading.fault is not None:
             found.notes.append(_note(box, sealed, reading.fault, reading.detail, at=at))
+        if reading.update is not None:
+            found.outcomes.append(_outcome(box, reading.kind, reading.update, at=at))
         if reading.sale is None:
             continue
         sale_id = reading.sale.sale_id
@@ -129,6 +154,10 @@ def _row(box: str, sealed: Sealed, reading: Reading, sale: SaleFacts, *, at: str
         epoch=sealed.link.epoch,
         seq=sealed.link.seq,
     )
+
+
+def _outcome(box: str, kind: str, said: UpdateFacts, *, at: str) -> Outcome:
+    return Outcome(box, said.number, kind, said.version, said.reason, said.detail[:DETAIL_MAX], at)
 
 
 def _note(box: str, sealed: Sealed, reason: str, detail: str, *, at: str, sale_id: str | None = None) -> Note:

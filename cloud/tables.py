@@ -246,3 +246,46 @@ operation = Table(
     Column("at", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
+
+# What boxes can be offered; the file stands beside the database, under its hash.
+bundle = Table(
+    "bundle",
+    metadata,
+    Column("number", _row_number, primary_key=True, autoincrement=True),
+    Column("version", Text, nullable=False),
+    Column("compatible", Text, nullable=False),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("floor", Text, nullable=False),
+    Column("notes", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+# Who gets a bundle: boxes and shops by name (JSON), and a ring of so many percent of all.
+rollout = Table(
+    "rollout",
+    metadata,
+    Column("number", _row_number, primary_key=True, autoincrement=True),
+    Column("bundle", BigInteger, ForeignKey("bundle.number"), nullable=False),
+    Column("boxes", Text, nullable=False),
+    Column("shops", Text, nullable=False),
+    Column("percent", BigInteger, nullable=False),
+    # So many boxes that went back stop it for all.
+    Column("halt_after", BigInteger, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("halted_at", Text),
+    Column("halted_why", Text),
+)
+
+# What became of it on each box, as the box's own chain says.
+update_outcome = Table(
+    "update_outcome",
+    metadata,
+    Column("box", Text, ForeignKey("box.box"), primary_key=True),
+    Column("rollout", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)

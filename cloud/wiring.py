@@ -34,6 +34,7 @@ from cloud.policy import PolicyDesk
 from cloud.renewal import Renewal
 from cloud.rescue import RescueDesk
 from cloud.selling import SaleDesk
+from cloud.updates import UpdateDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[int]:
         office = await stack.enter_async_context(open_office(settings, clock, settled=True))
         shelf = Shelf(office.database, settings.transfers)
         await shelf.clear()
-        ingest = Ingest(office.database, office.signer, clock)
+        ingest, updates = Ingest(office.database, office.signer, clock), desk_of(office)
         parts = Parts(
             database=office.database,
             signer=office.signer,
@@ -105,7 +106,10 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[int]:
             policy=office.policy,
             selling=SaleDesk(office.database, clock),
             operations=OperationDesk(office.database, office.policy, clock),
-            fleet=FleetDesk(office.database, shelf, office.policy, clock, heartbeat_s=settings.heartbeat_s),
+            fleet=FleetDesk(
+                office.database, shelf, office.policy, updates, clock, heartbeat_s=settings.heartbeat_s
+            ),
+            updates=updates,
         )
         context = None
         if settings.tls == "on":
@@ -117,6 +121,11 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[int]:
         )
         await asyncio.to_thread(write_whole, settings.url_file, url_of(settings, port).encode(), mode=0o644)
         yield port
+
+
+def desk_of(office: Office) -> UpdateDesk:
+    """Where updates are published and offered."""
+    return UpdateDesk(office.database, office.signer, office.clock, office.settings.bundles)
 
 
 def _access(settings: Settings, authority: Authority) -> Access:

@@ -425,7 +425,11 @@ def test_every_call_of_the_box_is_in_the_protocol(route: Any) -> None:
 
 def test_every_call_of_the_cloud_is_in_the_protocol() -> None:
     told = section(DOCS / "PROTOCOL.md", "The cloud (default port 8490)")
-    trees = [tree for path, tree in modules("cloud") if path.name in ("api.py", "est.py", "office.py")]
+    trees = [
+        tree
+        for path, tree in modules("cloud")
+        if path.name in ("api.py", "bundles.py", "est.py", "office.py")
+    ]
 
     calls = [
         (node.func.attr.upper(), node.args[0].value)

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from appliance.domain.update import UpdateView
+
 # How often a box speaks that does not say how often; and what none may claim: a week of silence is no health.
 HEARTBEAT_EVERY_S, HEARTBEAT_EVERY_S_MAX = 30.0, 3_600.0
 # Three missed heartbeats: one may be lost, and one more while the box restarts.
@@ -45,7 +47,8 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
     `flags` counts the flags of sales since the box started (domain/flags.py). `next_s`: the next one comes in about so
     long; less often from a shop that does nothing. `addresses` and `port`: where its tills reach it. `multicast`:
-    whether they see it by mDNS. `certificate_s`: how long its certificate still holds.
+    whether they see it by mDNS. `certificate_s`: how long its certificate still holds. `update`: what it runs, and how
+    far it is with another release.
     """
 
     box: str
@@ -77,6 +80,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     tills_paired: int = 0
     multicast: Multicast = "unknown"
     certificate_s: float | None = None
+    update: UpdateView = UpdateView()
 
 
 class Verdict(msgspec.Struct, frozen=True):

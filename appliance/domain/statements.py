@@ -5,6 +5,7 @@
   as a floor because it echoes the box's nonce.
 - An *anchor* (box): "I pruned my chain up to here, receipted as it was"; what follows is still proven.
 - A *probe answer* (cloud): the nonce of a question, so that no captive portal can fake a line.
+- An *offer* (cloud): the update that a box may take (`update.py`).
 
 What is signed about keys (rotation, TLS key, succession) is in `keychain.py`.
 """
@@ -30,6 +31,7 @@ ENROLMENT_TYPE = "application/vnd.storebox.enrolment.v1+json"
 RENEWAL_TYPE = "application/vnd.storebox.renewal.v1+json"
 ROTATION_TYPE = "application/vnd.storebox.rotation.v1+json"
 TLS_KEY_TYPE = "application/vnd.storebox.tls-key.v1+json"
+OFFER_TYPE = "application/vnd.storebox.offer.v1+json"
 SUCCESSION_TYPE = "application/vnd.storebox.succession.v1+json"
 
 Keys = Mapping[str, Ed25519PublicKey]

@@ -17,6 +17,7 @@ from appliance.domain.sale import Mode, Sale, SaleId
 ENVELOPE_MEDIA = "application/vnd.dsse.envelope.v1+json"
 BATCH_MEDIA = "application/vnd.storebox.batch.v1+zstd"
 CATALOGUE_MEDIA = "application/vnd.storebox.catalogue.v1+zstd"
+BUNDLE_MEDIA = "application/vnd.rauc.bundle"
 
 # One batch on the wire, before compression; also what the cloud unpacks at most.
 BATCH_EVENTS_MAX = 4_096
@@ -203,12 +204,13 @@ class PairingOrder(msgspec.Struct, frozen=True):
 
 
 class HeartbeatAnswer(msgspec.Struct, frozen=True):
-    """What the box should look at next."""
+    """What the box should look at next; `offer` is the number of the update that it may fetch, 0: none."""
 
     next_s: float
     catalogue_version: int
     policy_version: int
     pairing: PairingOrder | None = None
+    offer: int = 0
 
 
 class CloudSaleAnswer(msgspec.Struct, frozen=True):

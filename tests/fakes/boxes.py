@@ -40,15 +40,21 @@ class LooseBox:
             after, box=self.name, kind=kind, till=till, at=rfc3339(OPENING), clock=clock, data=data
         )
 
-    def chain(self, contents: Sequence[Sale | dict[str, Any]], after: Position | None = None) -> list[Sealed]:
-        """Sales as `sale` events, anything else as `noted` events; from the start of epoch 1 unless told otherwise."""
+    def chain(
+        self,
+        contents: Sequence[Sale | dict[str, Any]],
+        after: Position | None = None,
+        *,
+        kind: str = "noted",
+    ) -> list[Sealed]:
+        """Sales as `sale` events, anything else as `kind`; from the start of epoch 1 unless told otherwise."""
         end, sealed = after or Position(1, 0, GENESIS), []
         for content in contents:
             if isinstance(content, Sale):
                 data = {"sale": msgspec.Raw(content.encode()), "flags": flags(content)}
                 one = self.seal(end, "sale", data, content.till_id)
             else:
-                one = self.seal(end, "noted", content)
+                one = self.seal(end, kind, content)
             end = Position(end.epoch, one.link.seq, one.hash)
             sealed.append(one)
         return sealed
