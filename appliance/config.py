@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.domain.enrolling import Pin
+from appliance.domain.update import BUNDLE_BYTES_MAX, read_window
 from appliance.domain.wire import BATCH_EVENTS_MAX
 from appliance.runtime.serving import LOOPBACK
 from appliance.runtime.settings import load_settings
@@ -135,6 +136,25 @@ class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle_every_s: Seconds = 120.0
 
 
+class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How updates come: not at all where `system`, the configuration of RAUC, is missing.
+
+    `records`: where the root units tell what they did. `window`: the hours in which the shop may be disturbed, local
+    time; empty: whenever nothing was asked of the box for `idle_s`.
+    """
+
+    system: Path = Path("/etc/rauc/system.conf")
+    records: Path = Path("/var/lib/storebox-update")
+    bytes_per_s: Annotated[int, Meta(ge=1_024, le=1_000_000_000)] = 262_144
+    bundle_mib_max: Annotated[int, Meta(ge=1, le=BUNDLE_BYTES_MAX // 2**20)] = 1_024
+    idle_s: Seconds = 900.0
+    window: str = ""
+    prove_s: Seconds = 120.0
+
+    def __post_init__(self) -> None:
+        read_window(self.window)
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file; only `state`, the directory of everything that the box keeps, has no default."""
 
@@ -150,6 +170,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rhythm: Rhythm = Rhythm()
     mirror: Mirror = Mirror()
     heartbeat: Heartbeat = Heartbeat()
+    update: Update = Update()
 
 
 def _covers(host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

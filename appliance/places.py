@@ -20,6 +20,7 @@ class Files(NamedTuple):
     url: Path
     time_floor: Path
     forced_reboots: Path
+    update: Path
 
 
 def files_in(config: Config) -> Files:
@@ -37,4 +38,5 @@ def files_in(config: Config) -> Files:
         url=state / "url",
         time_floor=state / "time-floor",
         forced_reboots=state / "forced-reboots",
+        update=state / "update",
     )

@@ -62,6 +62,7 @@ from appliance.storage.mirror import open_mirror
 from appliance.storage.outgoing import Outgoing, open_outgoing
 from appliance.storage.policies import Policies
 from appliance.storage.set_aside import open_or_set_aside
+from appliance.updating import machine, make_updates
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +165,14 @@ async def open_inside(
         )
         witness.listen(drain.halt)
         retention = Retention(journal, clock, config.journal.keep_days)
+        # A campaign's head office certifies nothing, and offers nothing.
+        office = cloud if isinstance(cloud, CloudGateway) else None
+        here = await asyncio.to_thread(machine, config)
+        updates = (
+            make_updates(config, here, office, enrolment.keys(), journal, clock, rng, rhythm, disk)
+            if here is not None and office is not None
+            else None
+        )
         report = Report(
             box=identity.box,
             shop=enrolment.answer.shop,
@@ -182,6 +191,7 @@ async def open_inside(
             witness=witness,
             disk=disk,
             retention=retention,
+            updates=updates,
         )
         heartbeater = Heartbeater(
             cloud,
@@ -193,10 +203,9 @@ async def open_inside(
             clock,
             rng,
             nudge_catalogue=keeper.nudge,
+            nudge_update=(lambda _number: None) if updates is None else updates.nudge,
             rest_s=lambda: rhythm.choose(config.heartbeat.every_s, config.heartbeat.idle_every_s),
         )
-        # A campaign's head office certifies nothing.
-        office = cloud if isinstance(cloud, CloudGateway) else None
         aftermath = Aftermath(files.forced_reboots, journal, clock)
         report.more_issues.append(aftermath.issues)
         await journal.record("started", {"software": __version__, "sqlite": sqlite3.sqlite_version})
@@ -213,6 +222,7 @@ async def open_inside(
             Service("retention", retention.run),
             Service("mirror", keeper.run),
             Service("heartbeat", heartbeater.run),
+            *([] if updates is None else [Service("updates", updates.run)]),
             *([] if office is None else [_renewing(office, context, identity, wan, journal, clock, rng)]),
         )
         await stack.enter_async_context(supervised(services, clock, rng))

@@ -32,10 +32,12 @@ from appliance.domain.errors import StoreboxError
 from appliance.domain.first_boot import FirstBoot
 from appliance.domain.flags import FLAGS
 from appliance.domain.link import Cause
+from appliance.domain.update import Reason, State
 from appliance.domain.wire import JournalView, ModeView, Status
 from appliance.runtime.problem import status_of
 from appliance.runtime.settings import convert_settings
 from cloud.config import Settings
+from cloud.words import LANGUAGES, UPDATE_REASONS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -142,6 +144,15 @@ def test_every_cause_is_documented() -> None:
 
 def test_every_flag_of_a_sale_is_documented() -> None:
     assert list(FLAGS) == codes(section(DOCS / "ERRORS.md", "Flags of a sale"))
+
+
+def test_every_reason_of_an_update_is_documented_and_has_its_words() -> None:
+    reasons = [reason.value for reason in Reason]
+
+    assert codes(section(DOCS / "UPDATES.md", "Reasons")) == reasons
+    assert codes(section(DOCS / "UPDATES.md", "What a box does")) == list(typing.get_args(State))
+    for language in LANGUAGES:
+        assert list(UPDATE_REASONS[language]) == reasons
 
 
 # --- Configuration

@@ -55,6 +55,15 @@ class StatusCollector(Collector):
         for flag in FLAGS:
             flags.add_metric((flag,), status.flags.get(flag, 0))
         yield flags
+        update = status.update
+        yield GaugeMetricFamily(
+            "storebox_update_fetched_bytes", "Of the update that is under way", value=update.fetched_bytes
+        )
+        at = GaugeMetricFamily(
+            "storebox_update", "1 for what it runs and is at", labels=("running", "state", "version")
+        )
+        at.add_metric((update.running, update.state, update.version), 1)
+        yield at
         info = GaugeMetricFamily(
             "storebox_link", "1 for the link's state and cause", labels=("state", "cause", "mode")
         )

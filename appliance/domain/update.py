@@ -93,15 +93,30 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Sha256
 
 
+class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far the root units are with a request: on disk before each step, so that a power cut leaves no riddle.
+
+    `was` is the version before, `slot` the one that is written and then tried, `boot` the machine's run that did it.
+    """
+
+    number: Number
+    version: Version
+    sha256: Sha256
+    was: str
+    slot: str
+    boot: str
+    phase: Literal["installing", "installed", "restarting"]
+
+
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What became of an offer, as the root units tell it; `was` is the version before."""
 
     number: Number
     version: Version
-    state: Literal["installed", "updated", "refused", "rolled-back"]
+    state: Literal["updated", "refused", "rolled-back"]
+    was: str
     reason: Reason | None = None
     detail: str = ""
-    was: str = ""
 
 
 State = Literal["none", "fetching", "fetched", "installing", "installed", "restarting"]

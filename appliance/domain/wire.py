@@ -12,6 +12,7 @@ from appliance.domain.catalogue import Article
 from appliance.domain.dsse import Envelope
 from appliance.domain.keychain import Rotation
 from appliance.domain.sale import Mode, Sale, SaleId
+from appliance.domain.update import UpdateView
 
 # Media types of bodies that are not plain JSON.
 ENVELOPE_MEDIA = "application/vnd.dsse.envelope.v1+json"
@@ -143,6 +144,7 @@ class Status(msgspec.Struct, frozen=True):
     operations_refused: int
     operations_passed: int
     flags: dict[str, int] = {}
+    update: UpdateView = UpdateView()
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -52,7 +52,7 @@ CHUNK_BYTES = 1024 * 1024
 
 
 class CloudGateway:
-    """The cloud's client. Use `open_cloud`. Implements services.ports.Cloud and IdentityCloud."""
+    """The cloud's client. Use `open_cloud`. Implements services.ports.Cloud, UpdateCloud, IdentityCloud."""
 
     def __init__(
         self,
@@ -121,6 +121,27 @@ class CloudGateway:
             sample.ok()
         return answer
 
+    async def offer(self) -> bytes:
+        """See ports.UpdateCloud."""
+        path = f"/v1/boxes/{self._box}/offer"
+        with self._sampled() as sample:
+            answer = await self._call("GET", path, b"", JSON, wire.ENVELOPE_MEDIA, self._patience.call)
+            sample.ok()
+        return answer
+
+    async def fetch_piece(self, sha256: str, start: int, count: int, size: int) -> bytes:
+        """See ports.UpdateCloud. A range (RFC 9110 section 14) of what stands under its hash and never changes."""
+        path, last = f"/v1/bundles/{sha256}", min(start + count, size) - 1
+        headers = {"Range": f"bytes={start}-{last}"}
+        with self._sampled(bulk=True) as sample:
+            piece = await self._call(
+                "GET", path, b"", JSON, wire.BUNDLE_MEDIA, self._patience.transfer, headers
+            )
+            if len(piece) != last - start + 1:
+                raise CloudUnreachable(f"{path}: {len(piece)} bytes for a range", cause=Cause.CAPTIVE_PORTAL)
+            sample.ok()
+        return piece
+
     async def operation(self, name: str, request: wire.OperationRequest) -> wire.OperationAnswer:
         """See ports.Cloud."""
         path = f"/v1/boxes/{self._box}/operations/{name}"
@@ -181,7 +202,7 @@ class CloudGateway:
             async with self._session.request(
                 method, path, data=data, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
-                if response.status not in (200, 201, 204):
+                if response.status not in (200, 201, 204, 206):
                     await self._refuse(response)
                 if answer_media is not None:
                     self._check_media(response, answer_media)

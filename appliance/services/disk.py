@@ -1,6 +1,6 @@
 """Watch the room on the card: who fills it must stop before sales do, and a full one must still be able to say so.
 
-    ample ──below `download_floor`──▶ low: no catalogue is fetched any more
+    ample ──below `download_floor`──▶ low: no catalogue and no update is fetched any more
       ▲                                │
       │                          below `floor`, or the database found no room
       │                                ▼
@@ -37,7 +37,7 @@ RETRY_AFTER_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Floors:
-    """Free bytes below which catalogues are no longer fetched, and below which no sale is accepted."""
+    """Free bytes below which nothing is fetched any more that can wait, and below which no sale is accepted."""
 
     download: int
     sales: int
@@ -78,7 +78,12 @@ class DiskWatch:
     def admit_download(self) -> None:
         """Raises DiskFull while nothing may be fetched that can be fetched later."""
         if self.low:
-            raise DiskFull("too little room to fetch a catalogue")
+            raise DiskFull("too little room to fetch what can be fetched later")
+
+    def admit_bundle(self, more_bytes: int) -> None:
+        """Raises DiskFull while so much more would leave less than downloads must."""
+        if self.low or self.free_bytes - more_bytes < self._floors.download:
+            raise DiskFull("too little room to fetch an update")
 
     async def run(self) -> None:
         """Look for ever; at once when the database found no room."""

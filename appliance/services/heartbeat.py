@@ -44,9 +44,9 @@ class LanView(NamedTuple):
 class Heartbeater:
     """The loop that sends heartbeats.
 
-    `status` reads the box. `nudge_catalogue` is called with the version that head office names, each time, and must not
-    wait; a newer policy is fetched right here, since it is small and seldom. `rest_s` tells how long to rest now, by
-    the shop's rhythm.
+    `status` reads the box. `nudge_catalogue` is called with the version that head office names, `nudge_update` with the
+    number of the update that it offers, each time; they must not wait. A newer policy is fetched right here, since it
+    is small and seldom. `rest_s` tells how long to rest now, by the shop's rhythm.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Heartbeater:
         rng: random.Random,
         *,
         nudge_catalogue: Callable[[int], None],
+        nudge_update: Callable[[int], None] = lambda _number: None,
         rest_s: Callable[[], float],
     ) -> None:
         self._cloud = cloud
@@ -72,6 +73,7 @@ class Heartbeater:
         self._clock = clock
         self._rng = rng
         self._nudge_catalogue = nudge_catalogue
+        self._nudge_update = nudge_update
         self._rest_s = rest_s
         self._lan: Callable[[], LanView] = LanView
         self._ordered: Callable[[PairingOrder], None] = _nobody_pairs
@@ -104,6 +106,7 @@ class Heartbeater:
             answer = await self._cloud.heartbeat(sign(self._signer, HEARTBEAT_TYPE, beat))
             self._asked_s = min(max(answer.next_s, NEXT_S_MIN), NEXT_S_MAX)
             self._nudge_catalogue(answer.catalogue_version)
+            self._nudge_update(answer.offer)
             if answer.pairing is not None:
                 self._ordered(answer.pairing)
             if answer.policy_version > self._gate.policy.version:
@@ -148,6 +151,7 @@ def heartbeat_of(status: Status, host: HostReading, boot: str, next_s: float, la
         tills_paired=lan.tills_paired,
         multicast=lan.multicast,
         certificate_s=lan.certificate_s,
+        update=status.update,
     )
 
 

@@ -55,6 +55,18 @@ class RescueCloud(Protocol):
         ...
 
 
+class UpdateCloud(Protocol):
+    """Head office, for updates. Each call raises CloudUnreachable or CloudRefused."""
+
+    async def offer(self) -> bytes:
+        """The envelope of the update that the box may take, not yet verified."""
+        ...
+
+    async def fetch_piece(self, sha256: str, start: int, count: int, size: int) -> bytes:
+        """So many bytes of a bundle of that size, from a place on; never more, and never none."""
+        ...
+
+
 class IdentityCloud(Protocol):
     """Head office, for what a box is. Each call raises CloudUnreachable or CloudRefused."""
 

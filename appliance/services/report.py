@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from appliance.domain.event import content
+from appliance.domain.update import UpdateView
 from appliance.domain.wire import JournalView, Status
 from appliance.runtime.clock import Clock
 from appliance.services.disk import DiskWatch
@@ -16,6 +17,7 @@ from appliance.services.operations import Operations
 from appliance.services.presence import Presence
 from appliance.services.retention import Retention
 from appliance.services.selling import Selling
+from appliance.services.updates import Updates
 from appliance.services.wan import WanWatch
 from appliance.services.witness import Witness
 from appliance.storage.journal import Journal
@@ -46,6 +48,7 @@ class Report:
     witness: Witness
     disk: DiskWatch
     retention: Retention
+    updates: Updates | None = None
     more_issues: list[Callable[[], list[str]]] = field(default_factory=list)
 
     def status(self) -> Status:
@@ -72,6 +75,7 @@ class Report:
             operations_refused=self.operations.counts.refused,
             operations_passed=self.operations.counts.passed,
             flags=dict(counts.by_flag),
+            update=UpdateView() if self.updates is None else self.updates.view(),
         )
 
     def journal_view(self) -> JournalView:
@@ -99,6 +103,8 @@ class Report:
             found.append(f"drain-stopped-{self.drain.stopped.code}")
         if self.retention.stopped is not None:
             found.append("retention-stopped")
+        if self.updates is not None and self.updates.went_back:
+            found.append("update-rolled-back")
         found += [f"epoch-stranded-{epoch}" for epoch in self.drain.stranding.unsettled()]
         found += [f"journal-set-aside-{number}" for number in self.disk.asides]
         for more in self.more_issues:

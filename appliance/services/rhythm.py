@@ -31,10 +31,15 @@ class Rhythm:
     @property
     def active(self) -> bool:
         """Whether anything was done lately, as far as was noticed: at the latest when this is asked."""
+        return self.quiet_s < self._idle_after_s
+
+    @property
+    def quiet_s(self) -> float:
+        """How long nothing was done, at most: what was done is noticed at the latest when this is asked."""
         done, now_s = self._done(), self._clock.monotonic()
         if done != self._seen:
             self._seen, self._seen_s = done, now_s
-        return now_s - self._seen_s < self._idle_after_s
+        return now_s - self._seen_s
 
     def choose(self, active_s: float, idle_s: float) -> float:
         """How long to rest now."""
