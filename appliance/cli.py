@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import __version__, cli_identity, cli_journal, cli_rescue, cli_tills
+from appliance import __version__, cli_identity, cli_journal, cli_rescue, cli_tills, cli_update
 from appliance.config import Config, load_config
 from appliance.domain.errors import ConfigError, StoreboxError
 from appliance.domain.wire import Status
@@ -166,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_tills.add_commands(commands, configured)
     cli_journal.add_commands(commands, configured)
     cli_rescue.add_command(commands, configured)
+    cli_update.add_commands(commands, configured)
     return parser
 
 

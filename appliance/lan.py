@@ -32,6 +32,7 @@ from appliance.services.ports import IdentityCloud, Recorder
 from appliance.services.rates import Rates
 from appliance.services.report import Report
 from appliance.services.tills import TillDesk, TillReporter
+from appliance.services.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class LanParts:
     report: Report
     heartbeater: Heartbeater
     rng: random.Random
+    trial: Trial
     office: IdentityCloud | None = None
 
 
@@ -106,7 +108,7 @@ async def open_lan(parts: LanParts) -> AsyncIterator[str]:
     )
     services.append(Service("pairing", pairing.run))
     rates = Rates(config.limits, clock)
-    doors = Doors(parts.feed, pairing, desk, multicast, rates, guard, context is not None)
+    doors = Doors(parts.feed, pairing, desk, multicast, rates, guard, parts.trial, context is not None)
     app = make_app(doors, parts.report)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(supervised(services, clock, parts.rng))

@@ -21,6 +21,7 @@ class Files(NamedTuple):
     time_floor: Path
     forced_reboots: Path
     update: Path
+    trial: Path
 
 
 def files_in(config: Config) -> Files:
@@ -39,4 +40,5 @@ def files_in(config: Config) -> Files:
         time_floor=state / "time-floor",
         forced_reboots=state / "forced-reboots",
         update=state / "update",
+        trial=state / "trial.db",
     )

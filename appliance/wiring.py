@@ -53,6 +53,7 @@ from appliance.services.retention import Retention
 from appliance.services.rhythm import Rhythm, done_for_tills
 from appliance.services.rotation import follow_key, last_rotation
 from appliance.services.selling import Selling
+from appliance.services.trial import Trial
 from appliance.services.wan import WanWatch
 from appliance.services.witness import Witness
 from appliance.storage.commit import Sealer
@@ -238,6 +239,7 @@ async def open_inside(
             report,
             heartbeater,
             rng,
+            Trial(files.trial, gate, cloud, clock),
             office,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from appliance import __version__
-from appliance.api import articles, box, exports, keys, operations, pairing, sales, tills, witness
+from appliance.api import articles, box, exports, keys, operations, pairing, sales, tills, trial, witness
 from appliance.api.access import TILL, for_console, for_loopback_or_tills, for_tills
 from appliance.api.headers import add_strict_headers
 from appliance.api.limits import for_newcomers, for_strangers, limits_middleware
@@ -34,6 +34,7 @@ from appliance.domain.wire import (
     Ready,
     SaleView,
     Status,
+    TrialAnswer,
     WitnessAnswer,
 )
 from appliance.runtime.guard import Guard
@@ -44,6 +45,7 @@ from appliance.services.pairing import Pairing
 from appliance.services.rates import Rates
 from appliance.services.report import Report
 from appliance.services.tills import TillDesk
+from appliance.services.trial import Trial
 
 ROUTES = (
     Route("GET", "/v1/hello", box.get_hello, "anybody", "The name of the box", {200: Hello}),
@@ -121,6 +123,16 @@ ROUTES = (
         {201: ExportNote},
         (400, 403, 408, 413, 415, 503, 507),
         body=ExportNote,
+    ),
+    Route(
+        "POST",
+        "/v1/trial",
+        trial.post_trial,
+        "console",
+        "Sell into a chain of its own: the proof of a new release",
+        {201: TrialAnswer},
+        (400, 408, 413, 415, 422, 503, 507),
+        body=Sale,
     ),
     Route(
         "POST",
@@ -207,6 +219,7 @@ class Doors:
     multicast: MulticastWatch
     rates: Rates
     guard: Guard
+    trial: Trial
     tls: bool
 
 
@@ -221,6 +234,7 @@ def make_app(doors: Doors, report: Report) -> web.Application:
     app[keys.PAIRING] = doors.pairing
     app[keys.RATES] = doors.rates
     app[keys.TILLS] = doors.tills
+    app[keys.TRIAL] = doors.trial
     app[keys.REPORT] = report
     app[keys.MIRROR] = report.mirror
     app[keys.MIRROR_KEEPER] = report.keeper

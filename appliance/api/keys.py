@@ -13,6 +13,7 @@ from appliance.services.rates import Rates
 from appliance.services.report import Report
 from appliance.services.selling import Selling
 from appliance.services.tills import TillDesk
+from appliance.services.trial import Trial
 from appliance.storage.mirror import Mirror
 
 FEED = web.AppKey("feed", Feed)
@@ -29,3 +30,4 @@ SELLING = web.AppKey("selling", Selling)
 # Whose each open stream is.
 STREAMS = web.AppKey("streams", dict[EventSourceResponse, str])
 TILLS = web.AppKey("tills", TillDesk)
+TRIAL = web.AppKey("trial", Trial)

@@ -93,6 +93,10 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Sha256
 
 
+Phase = Literal["installing", "installed", "restarting"]
+End = Literal["updated", "refused", "rolled-back"]
+
+
 class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far the root units are with a request: on disk before each step, so that a power cut leaves no riddle.
 
@@ -105,7 +109,7 @@ class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     was: str
     slot: str
     boot: str
-    phase: Literal["installing", "installed", "restarting"]
+    phase: Phase
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,10 +117,32 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     number: Number
     version: Version
-    state: Literal["updated", "refused", "rolled-back"]
+    state: End
     was: str
     reason: Reason | None = None
     detail: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether a new release has proven itself; else why not."""
+
+    reason: Reason | None = None
+    detail: str = ""
+
+
+class BundleInfo(NamedTuple):
+    """What a bundle's signed manifest says."""
+
+    compatible: str
+    version: str
+
+
+class SlotsView(NamedTuple):
+    """This kind of box; the slot that runs, and the other one."""
+
+    compatible: str
+    booted: str
+    other: str
 
 
 State = Literal["none", "fetching", "fetched", "installing", "installed", "restarting"]

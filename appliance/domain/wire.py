@@ -72,6 +72,13 @@ class Ack(msgspec.Struct, frozen=True):
     status: Literal["accepted"] = "accepted"
 
 
+class TrialAnswer(msgspec.Struct, frozen=True):
+    """A sale on trial is on disk, in a chain of its own: under this key (PEM), which vouches for nothing else."""
+
+    key: str
+    ack: Ack
+
+
 class SaleView(msgspec.Struct, frozen=True):
     """A sale looked up: its ack, whether the cloud holds it, and the sale itself."""
 

@@ -106,22 +106,18 @@ class UpdateFiles:
         self._write(self._request, canonical(request))
 
     def take_request(self) -> Request | None:
-        """What is asked, for the root unit: it is asked no more. Follows no link."""
+        """What is asked, for the root unit: it is asked no more, whatever stood there. Follows no link."""
         try:
             directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
             return None
         try:
-            file = os.open(self._request.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-            try:
-                body = os.read(file, RECORD_BYTES_MAX)
-            finally:
-                os.close(file)
-                os.unlink(self._request.name, dir_fd=directory)
-            return msgspec.json.decode(body, type=Request)
+            return msgspec.json.decode(_read_at(directory, self._request.name), type=Request)
         except (OSError, msgspec.DecodeError):
             return None
         finally:
+            with contextlib.suppress(OSError):
+                os.unlink(self._request.name, dir_fd=directory)
             os.close(directory)
 
     def _write(self, path: Path, body: bytes) -> None:
@@ -164,6 +160,15 @@ def sha256_of(path: Path) -> str:
         while piece := file.read(READ_BYTES):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _read_at(directory: int, name: str) -> bytes:
+    # Not to wait for who may write into a pipe that stands there.
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    try:
+        return os.read(file, RECORD_BYTES_MAX)
+    finally:
+        os.close(file)
 
 
 def _read(path: Path, kind: type[Kept]) -> Kept | None:

@@ -1,0 +1,141 @@
+"""What the root units do about an update: write the other slot, try it once, and keep it or go back. As root; blocks.
+
+Every step is on disk before it is taken (domain/update.py, Attempt), so that a power cut anywhere leads to one of two
+ends: the slot that ran runs again, or the new one runs and must prove itself.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from appliance.domain.errors import StoreboxError
+from appliance.domain.update import (
+    DETAIL_MAX,
+    Attempt,
+    End,
+    Outcome,
+    Phase,
+    Reason,
+    Request,
+    Verdict,
+)
+from appliance.services.slots import Slots
+from appliance.storage.update_files import UpdateFiles, UpdateRecords, sha256_of
+
+log = logging.getLogger(__name__)
+
+
+class Installer(NamedTuple):
+    """`version` runs here, in this `boot` of the machine; `restart` restarts it."""
+
+    files: UpdateFiles
+    records: UpdateRecords
+    slots: Slots
+    version: str
+    boot: str
+    restart: Callable[[], None]
+
+    def serve(self) -> None:
+        """Do what the daemon asks, if it asks anything. Raises OSError."""
+        request = self.files.take_request()
+        if request is None:
+            return
+        if request.do == "install":
+            self._install(request)
+        else:
+            self._try(request)
+
+    def settle(self, prove: Callable[[], Verdict]) -> None:
+        """After a start: keep the release that is on trial once it has proven itself, else go back. Raises OSError."""
+        attempt = self.records.attempt()
+        if attempt is None:
+            return
+        try:
+            on_trial = self.slots.slots().booted == attempt.slot
+        except StoreboxError as error:
+            # A release in which RAUC does not answer could never be kept, nor updated again.
+            if self.version == attempt.version:
+                self._judge(attempt, Verdict(Reason.NOT_COMMITTED, str(error)))
+            return
+        if on_trial:
+            self._judge(attempt, prove())
+        else:
+            self._came_back(attempt)
+
+    def _install(self, request: Request) -> None:
+        try:
+            self._begin(request, "installing", self.slots.slots().other)
+            refusal = self._refusal(request)
+            if refusal is None:
+                self.slots.install(self.files.bundle)
+                self._begin(request, "installed", self.slots.slots().other)
+                return
+        except (StoreboxError, OSError) as error:
+            refusal = Verdict(Reason.NOT_INSTALLED, str(error))
+        self._end(request, "refused", refusal)
+
+    def _refusal(self, request: Request) -> Verdict | None:
+        """Why the bundle is not installed. RAUC judges it again as it installs: this names the reason."""
+        if sha256_of(self.files.bundle) != request.sha256:
+            return Verdict(Reason.OTHER_BUNDLE, "its SHA-256 is another one")
+        try:
+            said = self.slots.info(self.files.bundle)
+        except StoreboxError as error:
+            return Verdict(Reason.BAD_SIGNATURE, str(error))
+        if said.compatible != self.slots.slots().compatible:
+            return Verdict(Reason.OTHER_HARDWARE, f"it is for {said.compatible}")
+        if said.version != request.version:
+            return Verdict(Reason.OTHER_BUNDLE, f"its manifest says version {said.version}")
+        return None
+
+    def _try(self, request: Request) -> None:
+        attempt = self.records.attempt()
+        if attempt is None or attempt.phase != "installed" or attempt.sha256 != request.sha256:
+            log.warning("update.nothing_to_try", extra={"number": request.number})
+            return
+        try:
+            # In this order: cut in between, the trial happens without a note of it, and is judged all the same.
+            self.slots.try_other()
+        except StoreboxError as error:
+            self._end(attempt, "refused", Verdict(Reason.NOT_INSTALLED, str(error)))
+            return
+        self.records.begin(msgspec.structs.replace(attempt, phase="restarting", boot=self.boot))
+        self.restart()
+
+    def _judge(self, attempt: Attempt, verdict: Verdict) -> None:
+        if verdict.reason is None:
+            try:
+                self.slots.keep()
+            except StoreboxError as error:
+                verdict = Verdict(Reason.NOT_COMMITTED, str(error))
+            else:
+                self._end(attempt, "updated", verdict)
+                return
+        # The reason first: whatever happens to this slot now, the other one finds it.
+        self._end(attempt, "rolled-back", verdict)
+        try:
+            self.slots.give_up()
+        except StoreboxError as error:
+            log.error("update.not_given_up", extra={"why": str(error)})
+        self.restart()
+
+    def _came_back(self, attempt: Attempt) -> None:
+        """The slot from before runs: was the other one tried?"""
+        if attempt.phase == "installed":
+            return  # the power went before; it is still there to be tried
+        if attempt.phase == "restarting":
+            self._end(attempt, "rolled-back", Verdict(Reason.NEVER_CAME_UP, f"{attempt.slot} was tried once"))
+        else:
+            self.records.end(None)
+
+    def _begin(self, of: Request, phase: Phase, slot: str) -> None:
+        self.records.begin(Attempt(of.number, of.version, of.sha256, self.version, slot, self.boot, phase))
+
+    def _end(self, of: Request | Attempt, state: End, verdict: Verdict) -> None:
+        was = of.was if isinstance(of, Attempt) else self.version
+        detail = verdict.detail[:DETAIL_MAX]
+        self.records.end(Outcome(of.number, of.version, state, was, verdict.reason, detail))
+        said = {"number": of.number, "version": of.version, "state": state}
+        log.warning("update.ended", extra=said | {"reason": verdict.reason or "", "detail": detail})

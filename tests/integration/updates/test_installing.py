@@ -1,0 +1,260 @@
+"""The root units: what is written, tried, kept and taken back, whenever the power goes."""
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.domain.canonical import canonical
+from appliance.domain.update import BundleInfo, Outcome, Reason, Request, Verdict
+from appliance.services.installing import Installer
+from appliance.storage.update_files import UpdateFiles, UpdateRecords
+from tests.fakes.slots import FakeSlots
+from tests.fakes.updates import BUNDLE, an_offer
+
+OFFER = an_offer()
+GOOD = Verdict()
+
+
+class Cut(Exception):
+    """The power goes."""
+
+
+class Machine:
+    """A box with two slots; `asked` counts restarts that were asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "records").mkdir()
+        self.files, self.records = UpdateFiles(folder / "update"), UpdateRecords(folder / "records")
+        self.slots, self.asked, self.boots = FakeSlots(), 0, 1
+        self.files.take(b"an offer")
+        self.files.append(BUNDLE, 0)
+        assert self.files.finish(OFFER.sha256)
+
+    @property
+    def version(self) -> str:
+        return "0.1.0" if self.slots.booted == "A" else "0.2.0"
+
+    def installer(self) -> Installer:
+        return Installer(
+            self.files, self.records, self.slots, self.version, f"boot-{self.boots}", self._restart
+        )
+
+    def ask(self, do: Any, **fields: Any) -> None:
+        plain: dict[str, Any] = {"number": 1, "version": "0.2.0", "sha256": OFFER.sha256}
+        self.files.ask(Request(do, **(plain | fields)))
+        self.installer().serve()
+
+    def start(self, verdict: Verdict = GOOD) -> None:
+        """Power on, and what the commit unit does."""
+        self.slots.start()
+        self.boots += 1
+        self.installer().settle(lambda: verdict)
+
+    def install(self) -> None:
+        self.ask("install")
+        attempt = self.records.attempt()
+        assert attempt is not None
+        assert attempt.phase == "installed"
+
+    @property
+    def outcome(self) -> tuple[str, Reason | None]:
+        said = self.records.outcome()
+        assert said is not None
+        return said.state, said.reason
+
+    def _restart(self) -> None:
+        self.asked += 1
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_a_release_that_proves_itself_is_kept(machine: Machine) -> None:
+    machine.install()
+    machine.ask("restart")
+    machine.start()
+
+    assert machine.outcome == ("updated", None)
+    assert machine.records.outcome() == Outcome(1, "0.2.0", "updated", "0.1.0")
+    assert (machine.slots.committed, machine.slots.written, machine.asked) == ("B", BUNDLE, 1)
+    assert machine.records.attempt() is None
+    machine.start()
+    assert machine.slots.booted == "B"
+
+
+def test_one_that_fails_its_proof_goes_back_with_the_reason(machine: Machine) -> None:
+    machine.install()
+    machine.ask("restart")
+    machine.start(Verdict(Reason.SALE_FAILED, "no ack"))
+
+    assert machine.outcome == ("rolled-back", Reason.SALE_FAILED)
+    assert (machine.asked, machine.slots.calls[-1]) == (2, "give_up")
+    machine.start()
+    assert machine.slots.booted == "A"
+    assert machine.outcome == ("rolled-back", Reason.SALE_FAILED)
+
+
+def test_one_that_crashes_before_it_says_a_word_never_came_up(machine: Machine) -> None:
+    machine.install()
+    machine.ask("restart")
+    machine.slots.start()  # the new slot, and it hangs
+    machine.start()
+
+    assert machine.slots.booted == "A"
+    assert machine.outcome == ("rolled-back", Reason.NEVER_CAME_UP)
+    assert machine.records.attempt() is None
+
+
+def test_one_that_the_boot_loader_would_not_keep_goes_back(machine: Machine) -> None:
+    machine.install()
+    machine.ask("restart")
+    machine.slots.fails = {"keep", "give_up"}
+    machine.start()
+
+    assert machine.outcome == ("rolled-back", Reason.NOT_COMMITTED)
+    assert machine.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda m: m.files.bundle.write_bytes(b"other"), Reason.OTHER_BUNDLE),
+        (lambda m: m.files.bundle.unlink(), Reason.NOT_INSTALLED),
+        (lambda m: m.slots.fails.add("info"), Reason.BAD_SIGNATURE),
+        (
+            lambda m: setattr(m.slots, "said", BundleInfo("storebox-rpi", "0.2.0")),
+            Reason.OTHER_HARDWARE,
+        ),
+        (lambda m: setattr(m.slots, "said", BundleInfo("storebox-amd64", "0.0.1")), Reason.OTHER_BUNDLE),
+        (lambda m: m.slots.fails.add("install"), Reason.NOT_INSTALLED),
+    ],
+)
+def test_what_must_not_be_installed_is_refused(
+    machine: Machine, spoil: Callable[[Machine], object], reason: Reason
+) -> None:
+    spoil(machine)
+    machine.ask("install")
+
+    assert machine.outcome == ("refused", reason)
+    assert (machine.slots.written, machine.records.attempt()) == (None, None)
+
+
+def test_nothing_is_tried_that_was_not_installed(machine: Machine) -> None:
+    machine.ask("restart")
+    machine.install()
+    machine.ask("restart", sha256="cd" * 32)
+
+    assert (machine.asked, machine.slots.once) == (0, "")
+
+
+def test_what_cannot_be_tried_is_refused(machine: Machine) -> None:
+    machine.install()
+    machine.slots.fails = {"try_other"}
+    machine.ask("restart")
+
+    assert (machine.outcome, machine.asked) == (("refused", Reason.NOT_INSTALLED), 0)
+
+
+def test_a_power_cut_after_the_writing_leaves_it_to_be_tried(machine: Machine) -> None:
+    machine.install()
+    machine.start()
+    machine.ask("restart")
+    machine.start()
+
+    assert machine.outcome == ("updated", None)
+
+
+def test_a_start_without_an_attempt_proves_nothing(machine: Machine) -> None:
+    machine.start(Verdict(Reason.SALE_FAILED))
+
+    assert (machine.asked, machine.records.outcome()) == (0, None)
+
+
+class _Cutting:
+    """Cuts the power at the n-th write to the records or call to the boot loader."""
+
+    def __init__(self, machine: Machine, at: int) -> None:
+        self.left, self.machine = at, machine
+        for name in ("install", "try_other", "keep", "give_up"):
+            self._before(machine.slots, name)
+        for name in ("begin", "end"):
+            self._before(machine.records, name)
+
+    def _before(self, owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def cut(*arguments: Any) -> Any:
+            self.left -= 1
+            if self.left == -1:
+                raise Cut
+            return real(*arguments)
+
+        setattr(owner, name, cut)
+
+
+@pytest.mark.parametrize("verdict", [GOOD, Verdict(Reason.PORT_SILENT)], ids=["good", "bad"])
+def test_wherever_the_power_goes_the_box_runs_a_proven_slot_and_knows_why(
+    tmp_path: Path, verdict: Verdict
+) -> None:
+    cuts = 0
+    for at in itertools.count():
+        (tmp_path / str(at)).mkdir()
+        machine = Machine(tmp_path / str(at))
+        _Cutting(machine, at)
+        for _ in range(3):  # the daemon asks until there is an end
+            if machine.records.outcome() is None:
+                try:
+                    attempt = machine.records.attempt()
+                    if attempt is None or attempt.phase == "installing":
+                        machine.ask("install")
+                    machine.ask("restart")
+                    machine.start(verdict)
+                except Cut:
+                    cuts += 1
+                    machine.start(verdict)
+        state, reason = machine.outcome
+        machine.start()
+
+        assert machine.slots.booted == ("B" if state == "updated" else "A"), f"cut {at}"
+        assert state == "updated" or reason in (verdict.reason, Reason.NEVER_CAME_UP), f"cut {at}"
+        if state == "updated":
+            assert verdict == GOOD
+        if at > 8:
+            break
+    assert cuts >= 5
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lambda folder: (folder / "request").symlink_to("/etc/passwd"),
+        lambda folder: (folder / "request").write_bytes(b"\xff"),
+        lambda folder: (folder / "request").write_bytes(b"{" * 100_000),
+        lambda folder: os.mkfifo(folder / "request"),
+        lambda folder: (folder / "request").write_bytes(canonical({"do": "format", "number": 1})),
+    ],
+)
+def test_a_request_that_is_none_is_taken_away_and_does_nothing(
+    machine: Machine, tmp_path: Path, plant: Callable[[Path], object]
+) -> None:
+    plant(tmp_path / "update")
+    machine.installer().serve()
+
+    assert (machine.slots.calls, machine.asked) == ([], 0)
+    assert not os.path.lexists(tmp_path / "update/request")
+
+
+def test_a_link_in_place_of_the_folder_is_not_followed(machine: Machine, tmp_path: Path) -> None:
+    machine.files.ask(Request("install", 1, "0.2.0", OFFER.sha256))
+    (tmp_path / "update").rename(tmp_path / "elsewhere")
+    (tmp_path / "update").symlink_to(tmp_path / "elsewhere")
+    machine.installer().serve()
+
+    assert machine.slots.calls == []
+    assert (tmp_path / "elsewhere/request").exists()
