@@ -52,15 +52,17 @@ class Reason(StrEnum):
     NOT_COMMITTED = "not-committed"
 
 
-class Notes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Notes(msgspec.Struct, frozen=True):
     """What changed, for people."""
 
     fr: Annotated[str, Meta(max_length=NOTES_MAX)] = ""
     en: Annotated[str, Meta(max_length=NOTES_MAX)] = ""
 
 
-class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Offer(msgspec.Struct, frozen=True):
     """Signed by the cloud: this bundle is for boxes of this hardware. `number` only grows.
+
+    What a later head office says beside is passed over: a box that cannot read offers could never be mended.
 
     `floor`: nothing older than this may be installed any more, from now on.
     """
@@ -97,7 +99,7 @@ Phase = Literal["installing", "installed", "restarting"]
 End = Literal["updated", "refused", "rolled-back"]
 
 
-class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Attempt(msgspec.Struct, frozen=True):
     """How far the root units are with a request: on disk before each step, so that a power cut leaves no riddle.
 
     `was` is the version before, `slot` the one that is written and then tried, `boot` the machine's run that did it.
@@ -112,14 +114,17 @@ class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     phase: Phase
 
 
-class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What became of an offer, as the root units tell it; `was` is the version before."""
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of an offer, as the root units tell it; `was` is the version before.
+
+    `reason` is one of Reason, or of a later release's: the one that went back may know more than the one that reads.
+    """
 
     number: Number
     version: Version
     state: End
     was: str
-    reason: Reason | None = None
+    reason: str = ""
     detail: str = ""
 
 

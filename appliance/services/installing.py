@@ -136,6 +136,7 @@ class Installer(NamedTuple):
     def _end(self, of: Request | Attempt, state: End, verdict: Verdict) -> None:
         was = of.was if isinstance(of, Attempt) else self.version
         detail = verdict.detail[:DETAIL_MAX]
-        self.records.end(Outcome(of.number, of.version, state, was, verdict.reason, detail))
+        reason = "" if verdict.reason is None else verdict.reason.value
+        self.records.end(Outcome(of.number, of.version, state, was, reason, detail))
         said = {"number": of.number, "version": of.version, "state": state}
-        log.warning("update.ended", extra=said | {"reason": verdict.reason or "", "detail": detail})
+        log.warning("update.ended", extra=said | {"reason": reason, "detail": detail})

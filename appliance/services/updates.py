@@ -191,7 +191,7 @@ class Updates:
 
     async def _tell(self, outcome: Outcome) -> None:
         data = {"number": outcome.number, "version": outcome.version, "was": outcome.was}
-        why = {"reason": outcome.reason or "", "detail": outcome.detail[:DETAIL_MAX]}
+        why = {"reason": outcome.reason, "detail": outcome.detail[:DETAIL_MAX]}
         match outcome.state:
             case "updated":
                 await self._recorder.record("updated", data)
@@ -209,7 +209,7 @@ class Updates:
             told=told,
             last=outcome.state,
             last_version=outcome.version,
-            last_reason=str(outcome.reason or ""),
+            last_reason=outcome.reason,
         )
         await asyncio.to_thread(self._files.remember, memory)
         self._memory = memory

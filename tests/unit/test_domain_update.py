@@ -9,6 +9,7 @@ from appliance.domain.update import (
     QUIET_IN_WINDOW_S,
     Here,
     Offer,
+    Outcome,
     Reason,
     Version,
     Window,
@@ -120,3 +121,19 @@ def test_hours_that_cannot_be_read_are_named(text: str) -> None:
 def test_no_hours_are_no_window() -> None:
     assert read_window("") is None
     assert read_window("22:30-05:00") == Window(1_350, 300)
+
+
+def test_offers_and_records_of_a_later_release_are_read() -> None:
+    """A box that cannot read them could neither be mended nor say what became of the release that it left."""
+    offer = msgspec.to_builtins(an_offer()) | {"more": 1, "notes": {"fr": "a", "en": "b", "de": "c"}}
+    outcome = {
+        "number": 5,
+        "version": "1.3.0",
+        "state": "rolled-back",
+        "was": "1.2.0",
+        "reason": "new",
+        "more": 1,
+    }
+
+    assert msgspec.convert(offer, Offer).version == "1.3.0"
+    assert msgspec.convert(outcome, Outcome).reason == "new"
