@@ -181,7 +181,7 @@ def a_system(folder: Path, keys: Path) -> str:
     assert "/dev/disk" not in text
     for said, here in (
         ("bundle-formats=verity", "bundle-formats=plain"),
-        ("/run/rauc", str(folder / "mnt")),
+        ("/run/rauc/mnt", str(folder / "mnt")),
         ("/var/lib/storebox-update/rauc", str(folder / "rauc")),
         ("/etc/rauc/keyring.pem", str(keys / "keyring.pem")),
         ("/usr/lib/storebox/tryboot", str(RAUC / "tryboot")),

@@ -83,6 +83,55 @@ async def test_a_database_of_a_newer_release_is_refused_untouched(writer: Writer
     assert await state(writer) == (7, ["sale", "later"])
 
 
+NOTE = "-- readable from 0002\nALTER TABLE sale ADD COLUMN note TEXT;\n"
+
+
+async def test_a_database_whose_later_steps_only_add_is_taken_as_it_is(
+    writer: Writer, tmp_path: Path
+) -> None:
+    later = a_schema(tmp_path, _0001_first=FIRST, _0002_second=SECOND, _0003_note=NOTE)
+    await migrate(writer, later)
+    (later / "0003_note.sql").unlink()
+
+    assert await migrate(writer, later) == 3
+    await writer.transaction(lambda c: c.execute("INSERT INTO sale (id) VALUES (7)"))
+    assert await state(writer) == (3, ["sale", "event"])
+
+
+async def test_a_database_from_before_it_was_written_down_gets_it_with_its_next_step(
+    writer: Writer, tmp_path: Path
+) -> None:
+    await migrate(writer, a_schema(tmp_path, _0001_first=FIRST, _0002_second=SECOND))
+    await writer.transaction(lambda c: c.execute("PRAGMA application_id = 0"))
+    later = a_schema(tmp_path, _0003_note=NOTE)
+    await migrate(writer, later)
+    (later / "0003_note.sql").unlink()
+
+    assert await migrate(writer, later) == 3
+    (later / "0002_second.sql").unlink()
+    with pytest.raises(SchemaTooNew):
+        await migrate(writer, later)
+
+
+async def test_one_step_that_changes_what_was_there_shuts_out_all_code_before_it(
+    writer: Writer, tmp_path: Path
+) -> None:
+    steps = {"_0003_other": "DROP TABLE event;\n", "_0004_note": NOTE.replace("0002", "0003")}
+    later = a_schema(tmp_path, _0001_first=FIRST, _0002_second=SECOND, **steps)
+    await migrate(writer, later)
+    (later / "0004_note.sql").unlink()
+    assert await migrate(writer, later) == 4
+
+    (later / "0003_other.sql").unlink()
+    with pytest.raises(SchemaTooNew, match=r"version 4.*knows 2"):
+        await migrate(writer, later)
+
+
+async def test_a_promise_about_a_step_to_come_is_a_slip(writer: Writer, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="readable from 9"):
+        await migrate(writer, a_schema(tmp_path, _0001_first="-- readable from 0009\n" + FIRST))
+
+
 async def test_a_folder_without_steps_changes_nothing(writer: Writer, tmp_path: Path) -> None:
     folder = a_schema(tmp_path)
     (folder / "__init__.py").touch()
