@@ -42,6 +42,8 @@ PIECE_BYTES = 256 * 1024
 SERVING_S, SERVING_SHARE = 30.0, 0.25
 # How soon a quiet moment or a word of the root units is noticed.
 LOOK_S = 10.0
+# With nothing under way a nudge is waited for, and the processor sleeps.
+REST_S = 600.0
 RETRY_S, RETRY_MAX_S = 5.0, 600.0
 JITTER = (0.75, 1.0)
 # Until the root unit is at it, head office can think again.
@@ -171,7 +173,7 @@ class Updates:
             await self._ask_for_offer()
         if self._offer is None:
             self._state = "none"
-            return LOOK_S
+            return REST_S
         if not await asyncio.to_thread(self._files.whole):
             return await self._fetch(self._offer)
         self._fetched = self._offer.size

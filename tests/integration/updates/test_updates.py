@@ -16,7 +16,14 @@ from appliance.domain.dsse import Signer
 from appliance.domain.errors import DiskFull, StorageFault
 from appliance.domain.update import Attempt, Outcome, Reason, Request, read_window
 from appliance.services.handover import Handover, Manners
-from appliance.services.updates import PIECE_BYTES, SERVING_S, Bounds, Machine, Updates
+from appliance.services.updates import (
+    PIECE_BYTES,
+    REST_S,
+    SERVING_S,
+    Bounds,
+    Machine,
+    Updates,
+)
 from appliance.storage.update_files import UpdateFiles, UpdateRecords
 from tests.fakes.clock import FakeClock
 from tests.fakes.notes import Notes
@@ -188,6 +195,14 @@ async def test_a_later_offer_takes_the_place_of_one_under_way(box: Box) -> None:
 
     assert box.updates.view().version == "0.3.0"
     assert box.cloud.pieces[2] == 0
+
+
+async def test_with_no_offer_it_rests_until_it_is_told_of_one(box: Box) -> None:
+    async with box.running():
+        await box.clock.settle()
+        assert box.clock.next_due_s == REST_S
+        box.updates.nudge(1)
+        await box.until("fetched", within_s=5 * PIECES)
 
 
 async def test_an_offer_that_is_withdrawn_is_let_go_without_a_verdict(box: Box) -> None:
