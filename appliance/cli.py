@@ -11,7 +11,15 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import __version__, cli_identity, cli_journal, cli_rescue, cli_tills, cli_update
+from appliance import (
+    __version__,
+    cli_first_boot,
+    cli_identity,
+    cli_journal,
+    cli_rescue,
+    cli_tills,
+    cli_update,
+)
 from appliance.config import Config, load_config
 from appliance.domain.errors import ConfigError, StoreboxError
 from appliance.domain.wire import Status
@@ -162,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check_command.set_defaults(command=check)
 
+    cli_first_boot.add_commands(commands)
     cli_identity.add_commands(commands, configured)
     cli_tills.add_commands(commands, configured)
     cli_journal.add_commands(commands, configured)
