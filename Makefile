@@ -23,10 +23,10 @@ PYTEST_ARGS ?= -n 2
 test: export PATH := $(PATH):$(CURDIR)/$(SCAN_VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check format bench powercut simulate hostile wheel openapi lock clean
+.PHONY: help run test check format bench powercut simulate hostile wheel image image-lock image-test openapi lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: $(RUN_VENV)/.installed  ## a whole shop on this desk: make run ARGS="--help"
 	$(RUN_VENV)/bin/storebox-demo $(ARGS)
@@ -59,6 +59,15 @@ hostile: $(VENV)/.installed  ## attack a box with 10,000 bad requests while its 
 wheel: $(VENV)/.installed  ## dist/storebox-VERSION-py3-none-any.whl, for install.sh
 	$(VENV)/bin/python -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	rm -rf build
+
+image: $(VENV)/.installed  ## the image of a box: make image ARGS="--arch rpi"; needs root and what docs/IMAGE.md names
+	$(VENV)/bin/python -m image build $(ARGS)
+
+image-lock: $(VENV)/.installed  ## take the newest Debian packages into the image
+	$(VENV)/bin/python -m image lock
+
+image-test: $(VENV)/.installed  ## boot the amd64 image, sell, cut its power: make image-test ARGS="--cuts 30"
+	$(VENV)/bin/python -m campaigns.image $(ARGS)
 
 openapi: $(VENV)/.installed  ## write docs/openapi/box.json anew after a change of the box's API
 	$(VENV)/bin/python docs/openapi/print_box.py > docs/openapi/box.json.new
