@@ -1,0 +1,1 @@
+"""The real image in an emulated machine: what `make image-test` does."""

@@ -1,0 +1,147 @@
+"""One emulated PC with the image's disk: started, cut off, asked.
+
+The image is not changed for it. The shell by which a test looks inside comes from outside, as systemd credentials in
+the firmware's SMBIOS tables (systemd.system-credentials(7)), on a second serial port; no box has one.
+"""
+
+import base64
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from bench.processes import Failed
+
+CODE, VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+# Where the guest finds head office: QEMU hands this address on to the host's loopback, and nothing else.
+OFFICE = "10.0.2.100"
+_SHELL = """[Unit]
+DefaultDependencies=no
+[Service]
+ExecStart=/bin/sh
+StandardInput=tty-force
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS1
+Restart=always
+OOMScoreAdjust=-1000
+"""
+_WANTED = "[Unit]\nWants=test-shell.service\n"
+
+
+class Machine:
+    """A machine of 1 GiB, like a Pi. `folder` keeps disk, firmware variables and console between two starts."""
+
+    def __init__(self, folder: Path, disk: Path, *, office_port: int, box_port: int, ssh_port: int) -> None:
+        self.folder = folder
+        self.disk = disk
+        self.box_port = box_port
+        self.console = folder / "console.log"
+        self._network = (
+            f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{box_port}-:8480,hostfwd=tcp:127.0.0.1:{ssh_port}-:22,"
+            f"guestfwd=tcp:{OFFICE}:{office_port}-tcp:127.0.0.1:{office_port}"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._shell: socket.socket | None = None
+        self.started_s = 0.0
+        if not (folder / "vars.fd").exists():
+            shutil.copyfile(VARS, folder / "vars.fd")
+
+    def start(self, *, watchdog: bool = False, clock: str = "utc") -> None:
+        """Switch it on. The disk's cache is honest: what the guest flushed is in the file, else not (writethrough)."""
+        assert self._process is None, "it is on"
+        self.console.unlink(missing_ok=True)
+        credentials = {
+            "systemd.extra-unit.test-shell.service": _SHELL,
+            "systemd.unit-dropin.sysinit.target": _WANTED,
+        }
+        command = [
+            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "2", "-m", "1G",
+            "-nodefaults", "-display", "none", "-rtc", f"base={clock}",
+            "-drive", f"if=pflash,format=raw,readonly=on,file={CODE}",
+            "-drive", f"if=pflash,format=raw,file={self.folder / 'vars.fd'}",
+            "-drive", f"if=none,id=disk,format=raw,file={self.disk},cache=writethrough",
+            # Fixed places: the firmware remembers its disk by them.
+            "-device", "virtio-blk-pci,drive=disk,addr=0x4", "-netdev", self._network,
+            "-device", "virtio-net-pci,netdev=net,addr=0x5,romfile=",
+            "-object", "rng-random,id=random,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=random,addr=0x6",
+            "-serial", f"file:{self.console}",
+            "-serial", f"unix:{self.folder / 'shell'},server=on,wait=off",
+        ]  # fmt: skip
+        if watchdog:
+            command += ["-device", "i6300esb,addr=0x7", "-action", "watchdog=reset"]
+        for name, text in credentials.items():
+            coded = base64.b64encode(text.encode()).decode()
+            command += ["-smbios", f"type=11,value=io.systemd.credential.binary:{name}={coded}"]
+        self.started_s = time.monotonic()
+        with (self.folder / "qemu.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own words
+
+    def cut(self) -> None:
+        """Pull the plug: the machine is gone between two instructions."""
+        if self._shell is not None:
+            self._shell.close()
+            self._shell = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def wait_for(self, text: str, limit_s: float, *, times: int = 1) -> float:
+        """Until the console has said this; how long after power-on. Raises Failed."""
+        while time.monotonic() < self.started_s + limit_s:
+            if self.console.exists() and self.console.read_bytes().count(text.encode()) >= times:
+                return time.monotonic() - self.started_s
+            if self._process is None or self._process.poll() is not None:
+                raise Failed(f"the machine is off: {(self.folder / 'qemu.log').read_text()[-500:]}")
+            time.sleep(0.2)
+        raise Failed(f"no {text!r} on the console in {limit_s:.0f} s:\n{self.said()}")
+
+    def said(self) -> str:
+        """The end of what is on the console."""
+        return self.console.read_bytes()[-2000:].decode(errors="replace")
+
+    def shell(self, command: str, limit_s: float = 120.0) -> str:
+        """What a command inside prints; its exit code must be 0. Raises Failed."""
+        if self._shell is None:
+            self._shell = socket.socket(socket.AF_UNIX)
+            self._shell.connect(str(self.folder / "shell"))
+            # Whatever the firmware and an earlier reader left is read away; no echo, no prompt.
+            self._ask("stty -echo; PS1=; PS2=", limit_s)
+        return self._ask(command, limit_s)
+
+    def _ask(self, command: str, limit_s: float) -> str:
+        assert self._shell is not None
+        mark = f"{time.monotonic_ns():x}"
+        # The mark is put together inside, so that an echoed command line does not look like the end.
+        self._shell.sendall(
+            f"printf '<%s' {mark}; echo '>'; {{ {command}\n}} 2>&1; echo \"<\"{mark}\"/$?>\"\n".encode()
+        )
+        said, until_s = b"", time.monotonic() + limit_s
+        begin, end = f"<{mark}>".encode(), f"<{mark}/".encode()
+        while end not in said or b">" not in said.partition(end)[2]:
+            self._shell.settimeout(max(0.1, until_s - time.monotonic()))
+            try:
+                piece = self._shell.recv(65536)
+            except TimeoutError as error:
+                raise Failed(
+                    f"no answer inside to {command!r} in {limit_s:.0f} s: {said[-500:]!r}"
+                ) from error
+            if not piece:
+                raise Failed(f"the machine went away during {command!r}")
+            said += piece
+        text, _, rest = said.partition(begin)[2].partition(end)
+        answer = text.decode(errors="replace").replace("\r\n", "\n").strip("\n")
+        if (code := rest.partition(b">")[0]) != b"0":
+            raise Failed(f"{command!r} exited {code.decode()} inside: {answer[-1500:]}")
+        return answer
+
+    def __enter__(self) -> "Machine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / "shell").unlink()

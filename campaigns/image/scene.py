@@ -1,0 +1,78 @@
+"""What all parts share: a card as a technician writes it, the machine it is in, head office, and a paired till."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.processes import Failed, call, program
+from campaigns.image.machine import Machine
+from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
+
+CARD_BYTES = 6 * 1024**3
+
+
+@dataclass
+class Scene:
+    """A box that is enrolled and on."""
+
+    machine: Machine
+    office: Office
+    till: Till
+    patience_s: float
+    cuts: int
+    figures: list[tuple[str, str]] = field(default_factory=list)
+
+    def note(self, what: str, value: str) -> None:
+        """A figure for the end."""
+        self.figures.append((what, value))
+        print(f"   {what}: {value}", flush=True)
+
+    def boot(self, *, watchdog: bool = False, clock: str = "utc") -> float:
+        """Switch it on; seconds until a till is served."""
+        self.machine.start(watchdog=watchdog, clock=clock)
+        self.machine.wait_for("storebox: READY", self.patience_s)
+        return time.monotonic() - self.machine.started_s
+
+
+@contextlib.contextmanager
+def open_scene(image: Path, folder: Path, patience_s: float, cuts: int) -> Iterator[Scene]:
+    """Flash, boot for the first time, enrol, pair. The machine is off afterwards."""
+    if not image.exists():
+        raise Failed(f"{image} is not there: `make image` builds it")
+    box_port, ssh_port = free_port(), free_port()
+    with head_office(folder) as office:
+        claim = folder / "claim"
+        claim.write_text(office.ask("claim", "--shop", SHOP))
+        card = folder / "card.img"
+        flash = ["flash", "--image", str(image), "--to", str(card), "--yes", "--claim-file", str(claim)]
+        key = folder / "technician"
+        call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
+        call([program("storebox-provision"), *flash, "--hostname", "nantes", "--ssh-key", f"{key}.pub"])
+        with card.open("r+b") as file:
+            # A larger card than the image: the data partition grows.
+            file.truncate(CARD_BYTES)
+        machine = Machine(folder, card, office_port=office.port, box_port=box_port, ssh_port=ssh_port)
+        with machine:
+            scene = Scene(machine, office, Till(folder, box_port), patience_s, cuts)
+            machine.start()
+            scene.note(
+                "first power-on to a box that answers", f"{machine.wait_for('storebox: ', patience_s):.0f} s"
+            )
+            _until_enrolled(scene)
+            opened = json.loads(machine.shell("storebox pairing open --json"))
+            scene.till.pair(opened["payload"])
+            yield scene
+            scene.till.stop()
+
+
+def _until_enrolled(scene: Scene) -> None:
+    """The claim is on the card: nobody does anything."""
+    until_s = time.monotonic() + scene.patience_s
+    ready = "journalctl -b -u storebox -o cat | grep -q '^ready ' && echo yes || echo no"
+    while scene.machine.shell(ready) == "no":
+        if time.monotonic() > until_s:
+            raise Failed(f"not enrolled: {scene.machine.shell('journalctl -u storebox -o cat | tail -n 20')}")
+        time.sleep(1)
