@@ -17,6 +17,7 @@ from pathlib import Path
 from appliance import __version__
 from appliance.config import Config
 from appliance.domain.errors import CannotAccept
+from appliance.gateways.board import Board as MachineBoard
 from appliance.gateways.cloud import CloudGateway, open_cloud
 from appliance.gateways.est import office_context
 from appliance.gateways.host import MachineHost
@@ -29,7 +30,7 @@ from appliance.runtime.ballast import Ballast
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import read_only_uri
 from appliance.runtime.files import sole_owner, write_whole
-from appliance.runtime.notify import notify
+from appliance.runtime.notify import is_watched, notify
 from appliance.runtime.supervision import Service, supervised
 from appliance.runtime.tls import JudgedContext, load_identity
 from appliance.runtime.trusted_time import TrustedClock
@@ -42,10 +43,11 @@ from appliance.services.feed import Feed
 from appliance.services.gate import Gate
 from appliance.services.heartbeat import Heartbeater
 from appliance.services.liveness import Liveness
+from appliance.services.machine import MachineWatch
 from appliance.services.mirror import MirrorKeeper
 from appliance.services.modes import ModeTeller
 from appliance.services.operations import Operations
-from appliance.services.ports import Cloud, Host
+from appliance.services.ports import Board, Cloud, Host
 from appliance.services.presence import CONSOLE, Presence
 from appliance.services.renewal import Renewal
 from appliance.services.report import Report
@@ -77,6 +79,7 @@ class Outside:
     open_cloud: Callable[..., AbstractAsyncContextManager[Cloud]] = open_cloud
     open_outgoing: Callable[[str], AbstractAsyncContextManager[Outgoing]] = open_outgoing
     host: Callable[[Path], Host] = MachineHost
+    board: Callable[[Path], Board] = MachineBoard
     ballast: Callable[[Path, int], Ballast] = Ballast
     drain: type[Drain] = Drain
 
@@ -174,6 +177,8 @@ async def open_inside(
             if here is not None and office is not None
             else None
         )
+        board = await asyncio.to_thread(outside.board, config.state)
+        wear = MachineWatch(board, clock, config.disk.written_mib_per_day_max * MIB, serving=is_watched())
         report = Report(
             box=identity.box,
             shop=enrolment.answer.shop,
@@ -193,6 +198,7 @@ async def open_inside(
             disk=disk,
             retention=retention,
             updates=updates,
+            machine=wear,
         )
         heartbeater = Heartbeater(
             cloud,
@@ -218,6 +224,7 @@ async def open_inside(
             Service("witness", witness.run),
             Service("disk", disk.run),
             Service("aftermath", aftermath.run),
+            Service("machine", wear.run),
             Service("clock", ClockWatch(clock, journal).run),
             Service("damage", partial(end_when_damaged, journal, files.journal)),
             Service("retention", retention.run),

@@ -36,6 +36,7 @@ class Row(msgspec.Struct, frozen=True):
     box_seq: int | None
     catalogue: int | None
     software: str
+    written: str
     # What is said of who it is, each with its state: `bad`, `warn` or nothing.
     identity: list[tuple[str, str]]
     # The same of what it runs and of its updates.
@@ -98,6 +99,7 @@ def _row(box: BoxHealth, language: Language) -> Row:
         box_seq=beat.seq if beat else None,
         catalogue=beat.catalogue_version if beat else None,
         software=beat.software if beat else "",
+        written=_written(beat, labels),
         identity=_identity(box, language),
         updates=_updates(box, language),
     )
@@ -144,6 +146,11 @@ def _exceptions(count: int, labels: dict[str, str]) -> str:
     if count == 0:
         return ""
     return labels["exceptions_one"] if count == 1 else labels["exceptions_many"].format(count=count)
+
+
+def _written(beat: Heartbeat | None, labels: dict[str, str]) -> str:
+    day = beat.machine.written_day_bytes if beat and beat.machine else None
+    return "" if day is None else labels["written"].format(mb=round(day / 1e6))
 
 
 def _flags(beat: Heartbeat | None, language: Language) -> str:

@@ -6,6 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from appliance.domain.flags import FLAGS
+from appliance.domain.health import MachineView
 from appliance.domain.wire import Status
 
 
@@ -45,8 +46,19 @@ class StatusCollector(Collector):
             ("operations_refused", "Online-only operations refused since start", status.operations_refused),
             ("operations_passed", "Online-only operations passed on since start", status.operations_passed),
         )
+        machine = status.machine
+        told = (
+            ("written_day_bytes", "Written to the journal's disk in 24 hours", machine.written_day_bytes),
+            ("disk_errors", "Errors that the file system of the journal has counted", machine.disk_errors),
+            ("disk_life_used_ratio", "Of what the flash was made for", machine.life_used_ratio),
+            ("under_voltage", "1 while the supply sags", machine.under_voltage),
+            ("watchdog_armed", "1 when the hardware resets a machine that hangs", _armed(machine)),
+        )
         for name, text, value in gauges:
             yield GaugeMetricFamily(f"storebox_{name}", text, value=value)
+        for name, text, maybe in told:
+            # Without a value where the machine does not say: 0 would be an answer.
+            yield GaugeMetricFamily(f"storebox_{name}", text, value=None if maybe is None else float(maybe))
         for name, text, value in counters:
             yield CounterMetricFamily(f"storebox_{name}", text, value=value)
         flags = CounterMetricFamily(
@@ -69,3 +81,7 @@ class StatusCollector(Collector):
         )
         info.add_metric((status.mode.link, status.mode.cause, status.mode.mode), 1)
         yield info
+
+
+def _armed(machine: MachineView) -> bool | None:
+    return None if machine.watchdog == "none" else machine.watchdog == "armed"

@@ -42,13 +42,27 @@ class HostReading(msgspec.Struct, frozen=True):
     cpu_ratio: float
 
 
+class MachineView(msgspec.Struct, frozen=True):
+    """What a box tells of its machine's wear and power (domain/wear.py). None: the machine does not say.
+
+    `written_day_bytes`: to the disk of the journal, in the last 24 hours. `watchdog` "none": there is none here.
+    """
+
+    written_day_bytes: int | None = None
+    disk_errors: int | None = None
+    life_used_ratio: float | None = None
+    under_voltage: bool | None = None
+    clock: bool = False
+    watchdog: Literal["armed", "off", "none"] = "none"
+
+
 class Heartbeat(msgspec.Struct, frozen=True):
     """What a box tells of itself, signed, every few seconds. No personal data, no amounts.
 
     `flags` counts the flags of sales since the box started (domain/flags.py). `next_s`: the next one comes in about so
     long; less often from a shop that does nothing. `addresses` and `port`: where its tills reach it. `multicast`:
     whether they see it by mDNS. `certificate_s`: how long its certificate still holds. `update`: what it runs, and how
-    far it is with another release.
+    far it is with another release. `machine`: its wear and power.
     """
 
     box: str
@@ -81,6 +95,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     multicast: Multicast = "unknown"
     certificate_s: float | None = None
     update: UpdateView = UpdateView()
+    machine: MachineView | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):

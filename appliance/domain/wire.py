@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from appliance.domain.catalogue import Article
 from appliance.domain.dsse import Envelope
+from appliance.domain.health import MachineView
 from appliance.domain.keychain import Rotation
 from appliance.domain.sale import Mode, Sale, SaleId
 from appliance.domain.update import UpdateView
@@ -152,6 +153,7 @@ class Status(msgspec.Struct, frozen=True):
     operations_passed: int
     flags: dict[str, int] = {}
     update: UpdateView = UpdateView()
+    machine: MachineView = MachineView()
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -23,3 +23,8 @@ def notify(state: str) -> None:
             channel.send(state.encode())
         except OSError as error:
             log.warning("notify.failed", extra={"state": state, "error": str(error)})
+
+
+def is_watched() -> bool:
+    """Whether systemd runs this process as a service that it watches (sd_watchdog_enabled(3))."""
+    return "WATCHDOG_USEC" in os.environ

@@ -152,6 +152,7 @@ def heartbeat_of(status: Status, host: HostReading, boot: str, next_s: float, la
         multicast=lan.multicast,
         certificate_s=lan.certificate_s,
         update=status.update,
+        machine=status.machine,
     )
 
 

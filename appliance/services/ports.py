@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from appliance.domain.enrolling import RenewAnswer
 from appliance.domain.health import HostReading
 from appliance.domain.pairing import TillRecord, TillRow
+from appliance.domain.wear import BoardReading
 from appliance.domain.wire import HeartbeatAnswer, OperationAnswer, OperationRequest, RescueAnswer, RescueView
 
 
@@ -164,4 +165,12 @@ class Host(Protocol):
 
     def read(self) -> HostReading:
         """A reading right now; never blocks for longer than a system call."""
+        ...
+
+
+class Board(Protocol):
+    """What the machine says of its own wear and power."""
+
+    def read(self) -> BoardReading:
+        """A look right now; never blocks for longer than a system call."""
         ...

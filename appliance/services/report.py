@@ -12,6 +12,7 @@ from appliance.runtime.clock import Clock
 from appliance.services.disk import DiskWatch
 from appliance.services.drain import Drain
 from appliance.services.gate import Gate
+from appliance.services.machine import MachineWatch
 from appliance.services.mirror import MirrorKeeper
 from appliance.services.operations import Operations
 from appliance.services.presence import Presence
@@ -48,6 +49,7 @@ class Report:
     witness: Witness
     disk: DiskWatch
     retention: Retention
+    machine: MachineWatch
     updates: Updates | None = None
     more_issues: list[Callable[[], list[str]]] = field(default_factory=list)
 
@@ -76,6 +78,7 @@ class Report:
             operations_passed=self.operations.counts.passed,
             flags=dict(counts.by_flag),
             update=UpdateView() if self.updates is None else self.updates.view(),
+            machine=self.machine.view,
         )
 
     def journal_view(self) -> JournalView:
@@ -107,6 +110,7 @@ class Report:
             found.append("update-rolled-back")
         found += [f"epoch-stranded-{epoch}" for epoch in self.drain.stranding.unsettled()]
         found += [f"journal-set-aside-{number}" for number in self.disk.asides]
+        found += self.machine.issues()
         for more in self.more_issues:
             found += more()
         return found

@@ -15,6 +15,7 @@ import aiosqlite
 from appliance.config import Config, Disk, Heartbeat, Journal, Mirror
 from appliance.domain.errors import ConfigError
 from appliance.domain.health import HostReading
+from appliance.domain.wear import BoardReading
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import open_reader
 from appliance.runtime.trusted_time import TrustedClock
@@ -50,6 +51,14 @@ class SimulatedHost:
     def read(self) -> HostReading:
         """Always at ease."""
         return HostReading(0.5, 50_000_000, 0.1)
+
+
+class SimulatedBoard:
+    """A machine that says nothing of itself."""
+
+    def read(self) -> BoardReading:
+        """The same every time."""
+        return BoardReading()
 
 
 class InlineReader:
@@ -203,6 +212,7 @@ class Box:
             open_cloud=open_cloud,
             open_outgoing=open_outgoing,
             host=lambda _: SimulatedHost(),
+            board=lambda _: SimulatedBoard(),
             ballast=lambda path, size: CardBallast(path, size, self.card),
             drain=self._parts.drain,
         )

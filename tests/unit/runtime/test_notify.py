@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.runtime.notify import notify
+from appliance.runtime.notify import is_watched, notify
 
 
 @pytest.fixture
@@ -71,3 +71,10 @@ async def test_a_listener_that_does_not_read_stops_nobody(
 
     assert caplog.records
     assert systemd.recv(100) == b"WATCHDOG=1"
+
+
+def test_only_a_service_that_systemd_watches_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    assert not is_watched()
+    monkeypatch.setenv("WATCHDOG_USEC", "24000000")
+    assert is_watched()
