@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from appliance.runtime.settings import convert_settings
 from provisioning.cli import run
 from provisioning.first_boot import PASSPHRASE
 from tests.conftest import require
-from tests.fakes.cards import fat, mbr, on_card
+from tests.fakes.cards import FAT_AT, MIB, fat, mbr, on_card
 
 SECRET = 'un "secret" de la boutique'
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop ada@head-office"
@@ -127,3 +128,40 @@ def test_settings_that_no_box_takes_are_refused_before_anything_is_written(
 
     assert why in capsys.readouterr().err
     assert not (tmp_path / "card").exists()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A real block device, which the kernel makes of a file."""
+    require("losetup", root=True, device="/dev/loop-control")
+    (tmp_path / "medium").write_bytes(bytes(16 * MIB))
+    attached = ["losetup", "--find", "--show", str(tmp_path / "medium")]
+    device = subprocess.run(attached, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield Path(device)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_a_block_device_is_written_only_by_its_name_and_has_the_settings(
+    tmp_path: Path, flash: list[str], disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onto = [*flash[:-1], str(disk), "--yes", "--hostname", "nantes"]
+
+    assert run(onto) == 2
+    assert f"--yes-this-disk {disk.name}" in capsys.readouterr().err
+    assert run([*onto, "--yes-this-disk", disk.name]) == 0
+
+    assert settings_on(disk).hostname == "nantes"
+    image = (tmp_path / "box.img").read_bytes()
+    assert disk.read_bytes()[: FAT_AT - MIB // 2] == image[: FAT_AT - MIB // 2]
+
+
+def test_a_disk_that_is_too_small_is_named_as_one_that_starts_no_box(
+    tmp_path: Path, flash: list[str], disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.truncate(tmp_path / "box.img", 17 * MIB)
+
+    assert run([*flash[:-1], str(disk), "--yes", "--yes-this-disk", disk.name]) == 1
+
+    assert "starts no box" in capsys.readouterr().err
