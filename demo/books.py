@@ -2,10 +2,11 @@
 
 import hashlib
 import io
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
@@ -36,19 +37,32 @@ class _BoxRow(msgspec.Struct):
     box: str
 
 
+class Door(NamedTuple):
+    """Where a program of the desk is asked, with which token, and how it is known (None: plain HTTP)."""
+
+    url: str
+    token: str
+    context: ssl.SSLContext | None = None
+
+
 class Reader:
     """Reads JSON from one program of the desk. Every call raises Unread when there is no good answer."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, token: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, door: Door) -> None:
         self._session = session
-        self._url = url
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._url = door.url
+        self._context = door.context
+        self._headers = {"Authorization": f"Bearer {door.token}"}
 
     async def get(self, path: str, **query: str | int) -> bytes:
         """The body of an answer."""
         try:
             async with self._session.get(
-                self._url + path, params=query, headers=self._headers, allow_redirects=False
+                self._url + path,
+                params=query,
+                headers=self._headers,
+                allow_redirects=False,
+                ssl=self._context or True,
             ) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -20,14 +20,14 @@ from rich.console import Console
 
 from appliance.domain.errors import ConfigError, StoreboxError
 from appliance.runtime.clock import SystemClock
-from demo.desk import TILLS
 from demo.outages import Outage
+from demo.places import TILLS
 from demo.screen import print_tally
 from demo.session import FOR_S_DEFAULT, Options, run_session
 from demo.tally import as_json
 
 HELD, FAILED, MISUSE, LEFT = 0, 1, 2, 130
-STATE_DEFAULT = Path(".storebox-desk")
+STATE_DEFAULT, STATE_DEFAULT_TLS = Path(".storebox-desk"), Path(".storebox-desk-tls")
 # A day; whoever wants more starts again, and it goes on where it stopped.
 SECONDS_MAX = 86_400.0
 KILLS_MAX = 1_000
@@ -76,7 +76,7 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, bool]:
     if any(one.mended_s > other.cut_s for one, other in itertools.pairwise(outages)):
         parser.error("two --outage overlap")
     options = Options(
-        state=args.state,
+        state=args.state or (STATE_DEFAULT_TLS if args.tls else STATE_DEFAULT),
         articles=args.articles,
         sales=args.sales,
         for_s=args.for_s,
@@ -84,6 +84,7 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, bool]:
         outages=outages,
         kills=args.kill_box,
         weather=args.weather,
+        tls=args.tls,
         live=live,
     )
     return options, args.json
@@ -112,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         help="random faults of the line at random moments: answers lost, bits flipped, all sent twice, ...",
     )
     parser.add_argument(
+        "--tls", action="store_true", help="all speak TLS, and the tills are paired by codes, as in a shop"
+    )
+    parser.add_argument(
         "--articles", type=Path, metavar="FILE", help="a catalogue: gtin<TAB>name, may be gzipped"
     )
     parser.add_argument(
@@ -126,9 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--state",
         type=Path,
-        default=STATE_DEFAULT,
         metavar="DIR",
-        help="where everything is kept from start to start",
+        help=f"where everything is kept from start to start ({STATE_DEFAULT}; with --tls {STATE_DEFAULT_TLS})",
     )
     parser.add_argument(
         "--json", action="store_true", help="the tally as JSON on standard output, all else on standard error"

@@ -5,66 +5,38 @@ from start to start: the box is told where head office is now, and the tills fin
 """
 
 import asyncio
-import json
 import random
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import msgspec
-
-from appliance.domain.errors import ConfigError, StoreboxError
+from appliance.domain.errors import ConfigError
 from appliance.runtime.clock import Clock
-from appliance.runtime.files import sole_owner, write_whole
+from appliance.runtime.files import sole_owner
+from appliance.runtime.tls import client_context, dates_judge
+from appliance.runtime.trusted_time import TrustedClock
+from demo.books import Door
 from demo.line import Line, open_line
-from demo.processes import Child, Hear, Said, command, run_command, start_child
-
-SHOP, SHOP_NAME = "S042", "Nantes Centre"
-# One till that sells to head office itself and to the box when that fails; one that knows the box alone.
-TWO_WAY_TILL, BOX_TILL = "T1", "T2"
-TILLS = (TWO_WAY_TILL, BOX_TILL)
-# The name under which the desk itself asks the box how it is.
-WATCHER = "desk"
-LOOPBACK = "127.0.0.1"
-ARTICLES_MADE = 500
-
-
-class Places:
-    """Where things are under the desk's directory."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.cloud = root / "cloud"
-        self.box = root / "box"
-        self.box_config = root / "box.toml"
-        self.logs = root / "logs"
-        self.memory = root / "desk.json"
-        self.lock = root / "lock"
-
-    def till(self, till: str) -> Path:
-        """A till's state directory."""
-        return self.root / f"till-{till}"
-
-    def log(self, program: str) -> Path:
-        """Where a program's standard error goes."""
-        return self.logs / f"{program}.log"
-
-
-class Memory(msgspec.Struct):
-    """What the desk keeps from start to start: tokens, and what was set up."""
-
-    head_office_token: str = ""
-    catalogue: str = ""
-    enrolled: bool = False
-    box_tokens: dict[str, str] = {}
-    cloud_tokens: dict[str, str] = {}
+from demo.places import LOOPBACK, TWO_WAY_TILL, WATCHER, Memory, Places, make, recall
+from demo.processes import Child, Hear, Said, command, start_child
+from demo.setting_up import authority_of, pair_tills, paired_with, set_up
 
 
 class Desk:
     """The running desk. Use `open_desk`."""
 
-    def __init__(self, places: Places, memory: Memory, line: Line, cloud_url: str) -> None:
+    def __init__(
+        self,
+        places: Places,
+        memory: Memory,
+        line: Line,
+        cloud_url: str,
+        cloud_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """`cloud_context`: how head office is known over TLS."""
         self._places = places
+        self._cloud_context = cloud_context
         self._turn = asyncio.Lock()
         self._box: Child | None = None
         self.memory = memory
@@ -78,6 +50,21 @@ class Desk:
     def box_pid(self) -> int | None:
         """The box's process, when it runs."""
         return self._box.pid if self._box is not None and self._box.running else None
+
+    def office(self, token: str) -> Door:
+        """Head office, past the line."""
+        return Door(self.cloud_url, token, self._cloud_context)
+
+    def box(self) -> Door:
+        """The box where it is now, as the desk itself asks it. Reads files. Raises ConfigError before it is paired."""
+        if not self.memory.tls:
+            return Door(self.box_url, self.memory.box_tokens[WATCHER])
+        keys = paired_with(self._places, WATCHER)
+        if keys is None:
+            raise ConfigError(
+                f"the desk is not paired with the box; remove {self._places.root} to start anew"
+            )
+        return Door(self.box_url, keys.paired.token, keys.context)
 
     async def start_box(self) -> None:
         """Start the box; ready for tills when this returns. Raises ChildFailed."""
@@ -97,7 +84,7 @@ class Desk:
         """Start a till that takes its steps from us."""
         argv = [command("storebox-till"), "run", "--state", str(self._places.till(till)), "--till", till]
         argv += ["--interface", LOOPBACK, "--lang", "en", "--script", "-"]
-        secrets = {"STOREBOX_TILL_TOKEN": self.memory.box_tokens[till]}
+        secrets = {} if self.memory.tls else {"STOREBOX_TILL_TOKEN": self.memory.box_tokens[till]}
         if till == TWO_WAY_TILL:
             argv += ["--cloud", self.line.url]
             secrets["STOREBOX_CLOUD_TOKEN"] = self.memory.cloud_tokens[till]
@@ -114,122 +101,36 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(
-    root: Path, articles: Path | None, clock: Clock, rng: random.Random
+    root: Path, articles: Path | None, clock: Clock, rng: random.Random, *, tls: bool = False
 ) -> AsyncIterator[Desk]:
     """Head office, line and box, running; tills are started by whoever has work for them.
 
-    Raises ConfigError (the directory is in use or cannot be made), ChildFailed.
+    `tls`: all of them prove themselves by keys, and the tills are paired by codes. Raises ConfigError (the directory is
+    in use, cannot be made, or is of the other kind), ChildFailed.
     """
     wanted = None if articles is None else _print_of(articles)
-    places = _make(root)
+    places = make(root)
     async with AsyncExitStack() as stack:
         stack.enter_context(sole_owner(places.lock))
-        memory = _recall(places)
+        memory = recall(places, tls=tls)
         argv = [command("storebox-cloud"), "run", "--state", str(places.cloud), "--host", LOOPBACK]
-        cloud = await start_child(
-            [*argv, "--port", "0", "--tls", "off"], log=places.log("cloud"), hear=_ignore
-        )
+        argv += ["--port", "0", "--tls", "on" if tls else "off"]
+        cloud = await start_child(argv, log=places.log("cloud"), hear=_ignore)
         stack.push_async_callback(cloud.stop)
         cloud_url = await cloud.ready()
-        line = await stack.enter_async_context(open_line(_address(cloud_url), clock, rng))
-        desk = Desk(places, memory, line, cloud_url)
+        scheme, _, address = cloud_url.partition("://")
+        line = await stack.enter_async_context(open_line(_place(address), clock, rng, scheme=scheme))
+        context = None
+        if tls:
+            judge = dates_judge(TrustedClock(clock, None))
+            context = client_context(authority=await authority_of(places), judge=judge, identity=None)
+        desk = Desk(places, memory, line, cloud_url, context)
         stack.push_async_callback(desk.stop)
-        await _set_up(places, memory, line.url, articles, wanted)
+        await set_up(places, memory, line.url, articles, wanted)
         await desk.start_box()
+        if tls:
+            await pair_tills(places)
         yield desk
-
-
-async def _set_up(
-    places: Places, memory: Memory, cloud_url: str, articles: Path | None, catalogue: str | None
-) -> None:
-    """Do what no earlier start has done; side by side, since each step is a program of its own."""
-    _configure_box(places, cloud_url)
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_stock(places, memory, articles, catalogue), name="set-up-catalogue")
-            group.create_task(_let_in(places, memory), name="set-up-tokens")
-            group.create_task(_join(places, memory), name="set-up-box")
-    except* StoreboxError as failures:
-        raise failures.exceptions[0] from None
-    _remember(places, memory)
-
-
-async def _stock(places: Places, memory: Memory, articles: Path | None, wanted: str | None) -> None:
-    """Publish the file, unless it is the catalogue in force; without a file, a made-up one when there is none."""
-    if articles is not None and memory.catalogue != wanted:
-        await _office(places, "catalogue", "import", str(articles))
-    elif not memory.catalogue:
-        await _office(places, "catalogue", "make", "--articles", str(ARTICLES_MADE))
-    memory.catalogue = wanted or memory.catalogue or f"made {ARTICLES_MADE}"
-
-
-async def _let_in(places: Places, memory: Memory) -> None:
-    """Tokens for head office's own people, and for the till that sells straight to it."""
-    if not memory.head_office_token:
-        memory.head_office_token = await _office(places, "admin-token")
-    if TWO_WAY_TILL not in memory.cloud_tokens:
-        token = await _office(places, "till-token", "--shop", SHOP, "--till", TWO_WAY_TILL)
-        memory.cloud_tokens[TWO_WAY_TILL] = token
-
-
-async def _join(places: Places, memory: Memory) -> None:
-    """Enrol the box, and pair the tills with it, one after another: they share one file."""
-    if not memory.enrolled:
-        claim = await _office(places, "claim", "--shop", SHOP, "--name", SHOP_NAME)
-        await _box(places, "enrol", "--claim", claim)
-        memory.enrolled = True
-    for till in (*TILLS, WATCHER):
-        if till not in memory.box_tokens:
-            memory.box_tokens[till] = await _box(places, "pair", "--till", till)
-
-
-async def _office(places: Places, *words: str) -> str:
-    group = 2 if words[0] == "catalogue" else 1
-    argv = [command("storebox-cloud"), *words[:group], "--state", str(places.cloud), *words[group:]]
-    return await run_command(argv, log=places.log("set-up"))
-
-
-async def _box(places: Places, word: str, *words: str) -> str:
-    argv = [command("storebox"), word, "--config", str(places.box_config), *words]
-    return await run_command(argv, log=places.log("set-up"))
-
-
-def _make(root: Path) -> Places:
-    places = Places(root.absolute())
-    try:
-        for directory in (places.root, places.logs, places.cloud, places.box):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Tokens and journals stand here: no repository around it should ever pick them up.
-        (places.root / ".gitignore").write_text("*\n")
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}") from error
-    return places
-
-
-def _recall(places: Places) -> Memory:
-    if not places.memory.exists():
-        return Memory()
-    try:
-        return msgspec.json.decode(places.memory.read_bytes(), type=Memory)
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{places.memory}: {error}; remove {places.root} to start anew") from error
-
-
-def _remember(places: Places, memory: Memory) -> None:
-    write_whole(places.memory, msgspec.json.encode(memory))
-
-
-def _configure_box(places: Places, cloud_url: str) -> None:
-    def quoted(text: str) -> str:
-        return json.dumps(text, ensure_ascii=False)  # a TOML basic string escapes as JSON does
-
-    places.box_config.write_text(
-        f"state = {quoted(str(places.box))}\n\n"
-        f'[lan]\nhost = "{LOOPBACK}"\nport = 0\ntls = "off"\n\n'
-        f'[mdns]\ninterfaces = ["{LOOPBACK}"]\n\n'
-        "[disk]\nballast_mib = 1\n\n"
-        f"[cloud]\nurl = {quoted(cloud_url)}\n"
-    )
 
 
 def _print_of(file: Path) -> str:
@@ -241,8 +142,8 @@ def _print_of(file: Path) -> str:
     return f"{file.absolute()} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def _address(url: str) -> tuple[str, int]:
-    host, _, port = url.removeprefix("http://").rpartition(":")
+def _place(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
     return host, int(port)
 
 

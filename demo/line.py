@@ -72,10 +72,11 @@ class Line:
     """One line to one address. Use `open_line`."""
 
     def __init__(
-        self, listener: socket.socket, to: tuple[str, int], clock: Clock, rng: random.Random
+        self, listener: socket.socket, to: tuple[str, int], scheme: str, clock: Clock, rng: random.Random
     ) -> None:
         self._listener = listener
         self._to = to
+        self._scheme = scheme
         self._clock = clock
         self._rng = rng
         self._up, self._down, self._unread = Direction("up"), Direction("down"), Direction("down")
@@ -91,7 +92,7 @@ class Line:
     def url(self) -> str:
         """Where the shop reaches head office."""
         host, port = self._listener.getsockname()
-        return f"http://{host}:{port}"
+        return f"{self._scheme}://{host}:{port}"
 
     @property
     def counters(self) -> Counters:
@@ -267,13 +268,15 @@ class Line:
 
 
 @asynccontextmanager
-async def open_line(to: tuple[str, int], clock: Clock, rng: random.Random) -> AsyncIterator[Line]:
-    """A line to `to` (host, port), listening on any free port of 127.0.0.1 while inside."""
+async def open_line(
+    to: tuple[str, int], clock: Clock, rng: random.Random, *, scheme: str = "http"
+) -> AsyncIterator[Line]:
+    """A line to `to` (host, port), listening on any free port of 127.0.0.1 while inside; TLS passes as it is."""
     listener = new_socket()
     try:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        line = Line(listener, to, clock, rng)
+        line = Line(listener, to, scheme, clock, rng)
         running = asyncio.create_task(line.run(), name="line")
         try:
             yield line

@@ -48,13 +48,16 @@ def command(name: str) -> str:
     return str(path)
 
 
-async def run_command(argv: Sequence[str], *, log: Path) -> str:
-    """Run a command to its end; its standard output. Raises ChildFailed when it ends with another code than 0."""
+async def run_command(argv: Sequence[str], *, log: Path, given: bytes | None = None) -> str:
+    """Run a command to its end, with `given` as its input; its standard output.
+
+    Raises ChildFailed when it ends with another code than 0.
+    """
     before = _size(log)
-    process = await _spawn(argv, log, stdin=DEVNULL, secrets={})
+    process = await _spawn(argv, log, stdin=DEVNULL if given is None else PIPE, secrets={})
     try:
         async with asyncio.timeout(COMMAND_S):
-            said, _ = await process.communicate()
+            said, _ = await process.communicate(given)
     except TimeoutError as error:
         raise ChildFailed(f"{_named(argv)} did not end within {COMMAND_S:.0f} s") from error
     finally:

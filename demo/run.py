@@ -10,9 +10,10 @@ import msgspec
 from appliance.runtime.clock import Clock
 from demo import outages
 from demo.books import Reader, read_tickets
-from demo.desk import TILLS, Desk, Places
+from demo.desk import Desk
 from demo.hearing import Hearing, read_told
 from demo.outages import Operation, Outage
+from demo.places import TILLS, Places
 from demo.processes import ChildFailed
 from demo.tally import Tally, judge
 from demo.watch import Watch

@@ -7,9 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.domain.wire import Status
-from demo.desk import SHOP, SHOP_NAME, Desk
+from demo.desk import Desk
 from demo.hearing import Hearing, News, cause_in_words
 from demo.outages import Phase
+from demo.places import SHOP, SHOP_NAME
 from demo.run import Controls
 from demo.tally import Tally
 from demo.watch import Watch

@@ -17,11 +17,13 @@ from appliance.domain.catalogue import Article
 from appliance.domain.errors import ConfigError
 from appliance.runtime.clock import Clock
 from demo import trading
-from demo.books import Reader, open_session
-from demo.desk import TILLS, TWO_WAY_TILL, WATCHER, Desk, Places, open_desk
+from demo.books import Door, Reader, open_session
+from demo.desk import Desk, open_desk
 from demo.hearing import Hearing
 from demo.keys import pressed_keys
 from demo.outages import Outage
+from demo.places import TILLS, TWO_WAY_TILL, Places
+from demo.processes import command
 from demo.run import Controls, Plan, kill_times, running, sell, settle, tally
 from demo.screen import Screen
 from demo.shoppers import OPERATION_EVERY_S, customers, operations, together
@@ -50,6 +52,7 @@ class Options:
     outages: list[Outage]
     kills: int
     weather: int | None
+    tls: bool
     live: bool
 
 
@@ -87,11 +90,12 @@ async def run_session(
     with _signals_to(ending):
         console.print(f"starting head office, line and box; everything is kept under {options.state}")
         async with (
-            open_desk(options.state, options.articles, clock, rngs["line"]) as desk,
+            open_desk(options.state, options.articles, clock, rngs["line"], tls=options.tls) as desk,
             open_session() as http,
         ):
-            office = Reader(http, desk.cloud_url, desk.memory.head_office_token)
-            watch = Watch(lambda: Reader(http, desk.box_url, desk.memory.box_tokens[WATCHER]), office, clock)
+            office = Reader(http, desk.office(desk.memory.head_office_token))
+            known = await asyncio.to_thread(desk.box)
+            watch = Watch(lambda: Reader(http, known._replace(url=desk.box_url)), office, clock)
             places = Places(options.state)
             hearing = Hearing(TILLS, places.logs, clock)
             controls = Controls(desk, hearing, clock)
@@ -103,7 +107,7 @@ async def run_session(
                 () if options.weather is None else forecast(rngs["weather"], for_s),
             )
             scripts = _scripts(options, day, for_s, await _articles(desk, http, day), rngs)
-            _say_where(desk, places, console)
+            _say_where(desk, known, places, console)
             async with (
                 _shown(screen, controls, ending, options, rngs["gusts"], clock, console),
                 running(watch.run()),
@@ -143,7 +147,7 @@ async def _articles(desk: Desk, http: ClientSession, day: trading.Day | None) ->
     """What customers can buy; a replayed day brings its own articles and prices."""
     if day is not None:
         return []
-    return await Reader(http, desk.cloud_url, desk.memory.cloud_tokens[TWO_WAY_TILL]).articles()
+    return await Reader(http, desk.office(desk.memory.cloud_tokens[TWO_WAY_TILL])).articles()
 
 
 def _scripts(
@@ -168,11 +172,14 @@ def _scripts(
     }
 
 
-def _say_where(desk: Desk, places: Places, console: Console) -> None:
+def _say_where(desk: Desk, door: Door, places: Places, console: Console) -> None:
     say = partial(console.print, soft_wrap=True, markup=False, highlight=False)
     say(f"fleet page  {desk.cloud_url}/   any user name, password {desk.memory.head_office_token}")
     say(f"box's API   {desk.box_url}   for example:")
-    say(f"  curl -H 'Authorization: Bearer {desk.memory.box_tokens[WATCHER]}' {desk.box_url}/v1/status")
+    if door.context is None:
+        say(f"  curl -H 'Authorization: Bearer {door.token}' {door.url}/v1/status")
+    else:
+        say(f"  {command('storebox')} status --config {places.box_config}")
     say(f"logs        {places.logs}")
 
 

@@ -76,3 +76,21 @@ async def test_a_cut_and_a_killed_box_lose_nothing_and_a_second_start_goes_on(tm
     assert second["accepted"] > first["accepted"]
     assert second["events"] > first["events"]
     assert left_over(state) == []
+
+
+async def test_over_tls_with_paired_tills_a_cut_and_a_killed_box_lose_nothing_either(tmp_path: Path) -> None:
+    state = tmp_path / "desk"
+
+    code, tally, told = await ended(
+        await start(state, "--tls", "--for", "20", "--outage", "5:14", "--kill-box", "1")
+    )
+
+    assert code == 0, (tally, told)
+    assert tally["accepted"] == tally["in_cloud"] > 10
+    assert tally["by_box"] > 0
+    assert len(tally["edges"]) == 1
+    assert left_over(state) == []
+    assert (state / "till-T1" / "pairing.json").exists()
+    in_plain, _, why = await ended(await start(state, "--for", "5"))
+    assert in_plain == 2
+    assert "was made with TLS" in why

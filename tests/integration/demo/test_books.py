@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from appliance.domain.sale import Sale
 from demo import books
-from demo.books import Reader, Unread, open_session, read_tickets
+from demo.books import Door, Reader, Unread, open_session, read_tickets
 from demo.outages import PHASES, Count
 from demo.tally import Told, judge
 from demo.watch import Watch
@@ -49,7 +49,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with a_world(tmp_path / "cloud", FakeClock()) as world, open_session() as session:
         async with world.session.get("/") as answer:
             url = str(answer.url.origin())
-        yield Desk(world, await world.enrolled(), url, Reader(session, url, world.head_office))
+        yield Desk(world, await world.enrolled(), url, Reader(session, Door(url, world.head_office)))
 
 
 async def test_books_hold_what_came_over_both_ways(desk: Desk) -> None:
@@ -90,7 +90,7 @@ async def test_boxes_that_never_sold_have_no_chain(desk: Desk) -> None:
 
 async def test_a_wrong_token_is_no_empty_book(desk: Desk) -> None:
     async with open_session() as session:
-        stranger = Reader(session, desk.url, "wrong")
+        stranger = Reader(session, Door(desk.url, "wrong"))
 
         with pytest.raises(Unread, match="HTTP 401"):
             await stranger.books()
@@ -99,7 +99,7 @@ async def test_a_wrong_token_is_no_empty_book(desk: Desk) -> None:
 async def test_a_head_office_that_is_gone_is_no_empty_book() -> None:
     async with open_session() as session:
         with pytest.raises(Unread):
-            await Reader(session, "http://127.0.0.1:9", "any").books()
+            await Reader(session, Door("http://127.0.0.1:9", "any")).books()
 
 
 def _always(sale: Sale, number: int) -> Sale:
@@ -143,7 +143,7 @@ async def test_a_watch_knows_when_all_is_drained_and_trusts_no_old_answer(
     app.router.add_get("/v1/status", stub.answer)
     url = str((await aiohttp_server(app)).make_url("")).rstrip("/")
     async with open_session() as session:
-        watch = Watch(lambda: Reader(session, url, "any"), desk.reader, FakeClock())
+        watch = Watch(lambda: Reader(session, Door(url, "any")), desk.reader, FakeClock())
 
         seen = []
         for stub.backlog in (3, 0, None):

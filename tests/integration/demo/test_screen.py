@@ -11,12 +11,13 @@ from aiohttp import ClientSession
 from rich.console import Console
 
 from appliance.domain.wire import EpochRow, ModeView
-from demo.books import Reader
-from demo.desk import TILLS, Desk, Memory, Places
+from demo.books import Door, Reader
+from demo.desk import Desk
 from demo.faults import Refuse, Swallow
 from demo.hearing import Hearing
 from demo.line import open_line
 from demo.outages import PHASES, Count, Edges
+from demo.places import TILLS, Memory, Places
 from demo.run import SLOW_LATENCY_S, Controls
 from demo.screen import Screen, print_tally
 from demo.tally import Tally
@@ -48,7 +49,7 @@ class Stage:
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     clock = FakeClock()
     async with open_line(("127.0.0.1", 9), clock, random.Random(1)) as line, ClientSession() as session:
-        nowhere = Reader(session, "http://127.0.0.1:9", "any")
+        nowhere = Reader(session, Door("http://127.0.0.1:9", "any"))
         desk = Desk(Places(tmp_path), Memory(), line, "http://127.0.0.1:9")
         made = Stage(desk, Hearing(TILLS, tmp_path, clock), Watch(lambda: nowhere, nowhere, clock), clock)
         made.watch.answers = True
