@@ -13,6 +13,7 @@ import msgspec
 
 from appliance import (
     __version__,
+    cli_diagnostics,
     cli_first_boot,
     cli_identity,
     cli_journal,
@@ -176,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_journal.add_commands(commands, configured)
     cli_rescue.add_command(commands, configured)
     cli_update.add_commands(commands, configured)
+    cli_diagnostics.add_command(commands, configured)
     return parser
 
 

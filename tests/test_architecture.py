@@ -40,12 +40,13 @@ MAY_TAKE: dict[str, set[str]] = {
     "appliance.cli_tills": _BELOW_WIRING | {"appliance.places", "appliance.wiring"},
     "appliance.cli_journal": _BELOW_WIRING | {"appliance.places", "appliance.stopped"},
     "appliance.cli_rescue": _BELOW_WIRING,
+    "appliance.cli_diagnostics": _BELOW_WIRING | {"appliance.places"},
     "appliance.cli_first_boot": _BASE,
     "appliance.cli_update": _BELOW_WIRING | {"appliance.places", "appliance.updating"},
     "appliance.cli": _BELOW_WIRING
     | {"appliance.places", "appliance.setup", "appliance.stopped", "appliance.wiring"}
     | {"appliance.cli_identity", "appliance.cli_journal", "appliance.cli_rescue", "appliance.cli_tills"}
-    | {"appliance.cli_first_boot", "appliance.cli_update"},
+    | {"appliance.cli_diagnostics", "appliance.cli_first_boot", "appliance.cli_update"},
     "cloud": _BASE,
     "till": _BASE,
     # A technician's tool finds boxes on the LAN as a till does.

@@ -3,10 +3,12 @@
 Two ways to look: for the live secrets of a run, and for what any secret of ours looks like.
 """
 
+import io
 import json
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,6 +27,12 @@ LOOKS_SECRET = {
     "a claim": re.compile(rb"sbc1\.[A-Za-z0-9_-]{60,}"),
     "a pairing": re.compile(rb"storebox:pair\?[^\s\"]*\bs=[A-Za-z0-9_-]{22,64}(?=[&\s\"])"),
 }
+MADE_ON_THE_BOX = (
+    "etc/ssh/ssh_host_*_key",
+    "var/lib/storebox/*",
+    "var/lib/dbus/machine-id",
+    "etc/storebox/*.pem",
+)
 # Tests show what such texts look like; theirs open nothing.
 INVENTED = ("tests/",)
 
@@ -94,6 +102,24 @@ def test_no_secret_is_in_what_is_shipped(tmp_path: Path) -> None:
     assert found(shipped) == []
 
 
+def test_no_secret_is_in_the_images_that_were_built() -> None:
+    roots = [path for path in ROOT.glob(".image/*/root") if path.is_dir()]
+    if not roots:
+        pytest.skip("no image was built here: make image")
+    for root in roots:
+        # Each box makes its own of these; one in the image would be everybody's.
+        made = [path for kind in MADE_ON_THE_BOX for path in root.glob(kind) if path.is_file()]
+        assert [str(path) for path in made if path.stat().st_size and not path.is_symlink()] == []
+        assert passwords(root / "etc/shadow") == []
+        assert found(files(root)) == []
+
+
+def passwords(shadow: Path) -> list[str]:
+    """Who could log in by one."""
+    lines = shadow.read_text().splitlines() if shadow.exists() else []
+    return [line.split(":")[0] for line in lines if line.split(":")[1][:1] not in ("!", "*")]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Text], list[bytes]]:
     """What a box and its head office said and gave away in a run, and the secrets that they had."""
@@ -113,6 +139,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Text], list[byte
         audit = [program("storebox-cloud"), "audit", "--state", str(folder / "cloud"), "--json"]
         seen.append(Text("audit", call(audit)))
         live = [till.token.encode(), console, pairing[1].encode()]
+        seen += packed(call([program("storebox"), "diagnostics", *config, "--to", "-"]))
     claim = (folder / "claim").read_bytes().strip()
     # The middle of each key as its file has it: without the frame that all keys share.
     keys = [*folder.glob("box/*key*.pem"), *folder.glob("cloud/*key*")]
@@ -125,10 +152,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Text], list[byte
     return seen, live
 
 
-def test_no_secret_is_in_logs_answers_journal_or_export(run: tuple[list[Text], list[bytes]]) -> None:
+def packed(archive: bytes) -> list[Text]:
+    """The files of a tar.gz."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        return [Text(entry.name, tar.extractfile(entry).read()) for entry in tar]  # type: ignore[union-attr]
+
+
+def test_no_secret_is_in_logs_answers_journal_export_or_diagnostics(
+    run: tuple[list[Text], list[bytes]],
+) -> None:
     seen, live = run
 
-    assert {"box.log", "cloud.log", "audit", "/metrics"} <= {text.name for text in seen}
+    diagnosed = {f"storebox-diagnostics/{name}" for name in ("status.json", "events.ndjson", "log.txt")}
+    assert {"box.log", "cloud.log", "audit", "/metrics", *diagnosed} <= {text.name for text in seen}
     assert len(seen) >= 10
     assert all(len(secret) >= 20 for secret in live)
     assert found(seen, live) == []
