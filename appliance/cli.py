@@ -23,6 +23,7 @@ from appliance import (
 )
 from appliance.config import Config, load_config
 from appliance.domain.errors import ConfigError, StoreboxError
+from appliance.domain.update import UpdateView
 from appliance.domain.wire import Status
 from appliance.gateways.daemon import ask_daemon
 from appliance.gateways.identity import Identity
@@ -132,10 +133,22 @@ def _print_table(view: Status) -> None:
         "catalogue": f"version {view.catalogue_version}, {view.articles} articles, {view.catalogue_age_s:.0f} s old",
         "tills": f"{view.tills_seen} seen, {view.sales_accepted} sales accepted since start",
         "flags": ", ".join(f"{flag} {count}" for flag, count in sorted(view.flags.items())) or "none",
+        "update": _said_of(view.update),
         "issues": ", ".join(view.issues) or "none",
     }
     for name, text in rows.items():
         print(f"{name:<10} {text}")
+
+
+def _said_of(update: UpdateView) -> str:
+    runs = f"image {update.running}" if update.compatible else "not updated by slots"
+    if update.state != "none":
+        done = f", {update.fetched_bytes} of {update.size} bytes" if update.state == "fetching" else ""
+        return f"{runs}; {update.version}: {update.state}{done}"
+    if update.last:
+        why = f" ({update.last_reason})" if update.last_reason else ""
+        return f"{runs}; last: {update.last_version} {update.last}{why}"
+    return runs
 
 
 def _parser() -> argparse.ArgumentParser:
