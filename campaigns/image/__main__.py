@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.processes import Failed
-from campaigns.image import checks
+from campaigns.image import checks, updates
 from campaigns.image.scene import Scene, open_scene
 
 PARTS: dict[str, Callable[[Scene], None]] = {
@@ -20,6 +20,9 @@ PARTS: dict[str, Callable[[Scene], None]] = {
     "hung": checks.hung,
     "full": checks.full,
     "past": checks.past,
+    "update": updates.update,
+    "forged": updates.forged,
+    "broken": updates.broken,
 }
 
 

@@ -81,9 +81,7 @@ class Machine:
 
     def cut(self) -> None:
         """Pull the plug: the machine is gone between two instructions."""
-        if self._shell is not None:
-            self._shell.close()
-            self._shell = None
+        self.forget_shell()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -98,6 +96,16 @@ class Machine:
                 raise Failed(f"the machine is off: {(self.folder / 'qemu.log').read_text()[-500:]}")
             time.sleep(0.2)
         raise Failed(f"no {text!r} on the console in {limit_s:.0f} s:\n{self.said()}")
+
+    def starts(self) -> int:
+        """How often the firmware has begun to load a kernel since the machine was switched on."""
+        return self.console.read_bytes().count(b"EFI stub")
+
+    def forget_shell(self) -> None:
+        """It restarted: the shell inside is another one."""
+        if self._shell is not None:
+            self._shell.close()
+            self._shell = None
 
     def said(self) -> str:
         """The end of what is on the console."""

@@ -18,6 +18,7 @@ CARD_BYTES = 6 * 1024**3
 class Scene:
     """A box that is enrolled and on."""
 
+    image: Path
     machine: Machine
     office: Office
     till: Till
@@ -56,7 +57,7 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int) -> Itera
             file.truncate(CARD_BYTES)
         machine = Machine(folder, card, office_port=office.port, box_port=box_port, ssh_port=ssh_port)
         with machine:
-            scene = Scene(machine, office, Till(folder, box_port), patience_s, cuts)
+            scene = Scene(image, machine, office, Till(folder, box_port), patience_s, cuts)
             machine.start()
             scene.note(
                 "first power-on to a box that answers", f"{machine.wait_for('storebox: ', patience_s):.0f} s"

@@ -35,7 +35,7 @@ class Office:
     def ask(self, *command: str) -> str:
         """One of its commands."""
         head, *rest = command
-        groups = {"catalogue", "pairing", "box", "authority"}
+        groups = {"catalogue", "pairing", "box", "authority", "update"}
         words = [head, rest.pop(0)] if head in groups else [head]
         return call([program("storebox-cloud"), *words, *self._state, *rest]).decode().strip()
 
