@@ -55,7 +55,7 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int) -> Itera
         with card.open("r+b") as file:
             # A larger card than the image: the data partition grows.
             file.truncate(CARD_BYTES)
-        machine = Machine(folder, card, office_port=office.port, box_port=box_port, ssh_port=ssh_port)
+        machine = Machine(folder, card, box_port=box_port, ssh_port=ssh_port)
         with machine:
             scene = Scene(image, machine, office, Till(folder, box_port), patience_s, cuts)
             machine.start()
