@@ -34,7 +34,7 @@ def test_what_was_signed_is_what_is_verified(kind: str, statement: object) -> No
 def test_every_statement_has_a_type_of_its_own() -> None:
     types = [value for name, value in vars(statements).items() if name.endswith("_TYPE")]
 
-    assert len(set(types)) == len(types) == 11
+    assert len(set(types)) == len(types) == 12
 
 
 def test_a_receipt_is_no_head() -> None:

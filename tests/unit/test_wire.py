@@ -18,6 +18,7 @@ from appliance.domain import (
     pairing,
     sale,
     statements,
+    update,
     wire,
 )
 from tests.fakes.sales import a_sale
@@ -40,7 +41,7 @@ def test_every_type_that_the_protocol_names_exists() -> None:
 
     assert {"Ack", "Sale", "Receipt", "Heartbeat"} <= named
     assert named <= types_of(
-        catalogue, dsse, enrolling, gate, health, keychain, pairing, sale, statements, wire
+        catalogue, dsse, enrolling, gate, health, keychain, pairing, sale, statements, update, wire
     )
 
 
