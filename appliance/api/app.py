@@ -10,7 +10,7 @@ from appliance import __version__
 from appliance.api import articles, box, exports, keys, operations, pairing, sales, tills, trial, witness
 from appliance.api.access import TILL, for_console, for_loopback_or_tills, for_tills
 from appliance.api.headers import add_strict_headers
-from appliance.api.limits import for_newcomers, for_strangers, limits_middleware
+from appliance.api.limits import for_newcomers, for_strangers, limits_middleware, part_with_the_hasty
 from appliance.api.openapi import Route, document
 from appliance.domain.dsse import Envelope
 from appliance.domain.pairing import (
@@ -246,5 +246,6 @@ def make_app(doors: Doors, report: Report) -> web.Application:
     for route in ROUTES:
         app.router.add_route(route.method, route.path, GUARDS[route.access](route.handler))
     app.on_shutdown.append(box.end_streams)
+    app.on_response_prepare.append(part_with_the_hasty)
     add_strict_headers(app, tls=doors.tls)
     return app

@@ -3,6 +3,8 @@
 A till pays for its own requests, wherever it asks from; whoever shows no good token pays as the address it comes from.
 """
 
+from http import HTTPStatus
+
 from aiohttp import hdrs, web
 
 from appliance.api.keys import RATES
@@ -21,6 +23,16 @@ async def limits_middleware(request: web.Request, handler: Handler) -> web.Strea
     if request.match_info.http_exception is not None:
         request.app[RATES].admit_stranger(request.remote or "")
     return await handler(request)
+
+
+async def part_with_the_hasty(_request: web.Request, response: web.StreamResponse) -> None:
+    """End the connection of who asks too often (an `on_response_prepare` signal).
+
+    Hundreds of requests may stand on it already, sent at once; each would be read and refused before a till's.
+    """
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        response.headers[hdrs.CONNECTION] = "close"
+        response.force_close()
 
 
 async def identified(

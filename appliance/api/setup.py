@@ -4,6 +4,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from appliance.api.headers import add_strict_headers
+from appliance.api.limits import part_with_the_hasty
 from appliance.domain.enrolling import ClaimNote
 from appliance.domain.errors import BrowserRefused, Malformed, NotReady
 from appliance.domain.wire import Hello, Ready
@@ -30,6 +31,7 @@ def make_setup_app(hello: Hello, enroller: Enroller, rates: Rates, guard: Guard)
         middlewares=[watched, problem_middleware, _guarded], client_max_size=CLAIM_BYTES_MAX
     )
     add_strict_headers(app, tls=hello.tls)
+    app.on_response_prepare.append(part_with_the_hasty)
     app[HELLO], app[ENROLLER], app[RATES] = hello, enroller, rates
     app.router.add_get("/v1/hello", get_hello)
     app.router.add_get("/v1/claim", get_claim)
