@@ -51,7 +51,8 @@ class Sold(msgspec.Struct, frozen=True):
 class Sellers:
     """The tills, in a process beside this one."""
 
-    def __init__(self, pipe: IO[bytes]) -> None:
+    def __init__(self, pid: int, pipe: IO[bytes]) -> None:
+        self.pid = pid
         self._pipe = pipe
         self._sold: Sold | None = None
 
@@ -91,7 +92,7 @@ def selling(target: Target, tills: list[Paired]) -> Iterator[Sellers]:
         try:
             if process.stdout.readline() != READY:
                 raise Failed("the tills do not sell")
-            sellers = Sellers(process.stdin)
+            sellers = Sellers(process.pid, process.stdin)
             yield sellers
         finally:
             told, _ = process.communicate()
