@@ -23,7 +23,7 @@ PYTEST_ARGS ?= -n 2
 test: export PATH := $(PATH):$(CURDIR)/$(SCAN_VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check format bench powercut simulate hostile wheel image image-lock image-test openapi lock clean
+.PHONY: help run test check format bench powercut simulate hostile units wheel image image-lock image-test openapi lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ simulate: $(VENV)/.installed  ## a whole shop in virtual time, from many seeds: 
 
 hostile: $(VENV)/.installed  ## attack a box with 10,000 bad requests while its tills sell
 	$(VENV)/bin/python -m campaigns.hostile $(ARGS)
+
+units: $(VENV)/.installed  ## the units under a systemd of Debian 13 in namespaces: hangs, kills, reboots; needs root, mmdebstrap
+	$(VENV)/bin/python -m campaigns.units $(ARGS)
 
 wheel: $(VENV)/.installed  ## dist/storebox-VERSION-py3-none-any.whl, for install.sh
 	$(VENV)/bin/python -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

@@ -48,7 +48,10 @@ unpack() {
 }
 
 put_units() {
-    install -D -m 644 -t "$units" "$here"/systemd/storebox*.service "$here"/systemd/storebox*.timer
+    # Those of updates belong to an image with two slots.
+    for unit in storebox.service storebox-escalate.service storebox-degraded.service storebox-again.timer; do
+        install -D -m 644 -t "$units" "$here/systemd/$unit"
+    done
     for kind in sysusers.d tmpfiles.d; do
         install -D -m 644 -t "/usr/local/lib/$kind" "$here/systemd/$kind/storebox.conf"
     done
@@ -65,12 +68,20 @@ switch_to() {
     mv -T "$program.new" "$program"
 }
 
+# One try, of which nothing follows: neither further ones nor a reboot before the release before is back.
 start() {
+    trial=/run/systemd/system/storebox.service.d
+    mkdir -p "$trial"
+    printf '[Service]\nRestart=no\n' >"$trial/install.conf"
+    systemctl --runtime --quiet mask storebox-escalate.service
     systemctl daemon-reload
-    systemctl try-restart systemd-journald.service
     systemctl reset-failed storebox.service 2>/dev/null || true
     # Returns once it is ready: its journal is proven and its port answers.
-    systemctl restart storebox.service
+    if systemctl restart storebox.service; then ready=yes; else ready=no; fi
+    rm -rf "$trial"
+    systemctl --runtime --quiet unmask storebox-escalate.service
+    systemctl daemon-reload
+    [ "$ready" = yes ]
 }
 
 put_in() {
@@ -82,12 +93,13 @@ put_in() {
     switch_to "$release"
     ln -sfn "$program/bin/storebox" /usr/bin/storebox
     systemctl --quiet enable storebox.service
+    [ "$started" = no ] || systemctl try-restart systemd-journald.service
     if [ "$started" = yes ] && ! start; then
-        if [ -n "$before" ]; then
-            switch_to "$before"
-            start && rm -rf "$release" && fail "$(cat "$release/VERSION" 2>/dev/null || echo "the new release") does not start; the one before runs again"
-        fi
-        fail "it does not start: journalctl -u storebox"
+        [ -n "$before" ] || fail "it does not start: journalctl -u storebox"
+        switch_to "$before"
+        start || fail "neither this release nor the one before starts: journalctl -u storebox"
+        rm -rf "$release"
+        fail "this release does not start; the one before runs again"
     fi
     for old in "$releases"/*; do
         [ "$old" = "$release" ] || [ "$old" = "$before" ] || rm -rf "$old"

@@ -7,6 +7,7 @@ import pytest
 
 from appliance.domain import wire
 from appliance.domain.gate import Policy
+from appliance.domain.health import MachineView
 from appliance.domain.statements import POLICY_TYPE, PROBE_TYPE, ProbeAnswer, verify
 from cloud.wiring import open_office
 from tests.fakes.boxes import LooseBox
@@ -104,6 +105,14 @@ async def test_the_page_names_the_flags_of_a_boxs_sales(box: Enrolled) -> None:
     page = (await box.world.read("/?lang=en")).body.decode()
 
     assert "Flagged sales: ticket number used twice (2), of-later (1), ticket numbers missing (1)<" in page
+
+
+async def test_the_page_tells_how_much_a_box_writes_to_its_card(box: Enrolled) -> None:
+    await box.beat()
+    assert "MB written" not in (await box.world.read("/?lang=en")).body.decode()
+    await box.beat(machine=MachineView(written_day_bytes=143_400_000))
+
+    assert "<small>143 MB written a day</small>" in (await box.world.read("/?lang=en")).body.decode()
 
 
 async def test_the_page_speaks_french_unless_english_is_asked_for(world: World) -> None:

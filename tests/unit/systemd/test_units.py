@@ -59,13 +59,15 @@ def test_systemd_finds_no_fault_in_a_unit(unit: Path, tmp_path: Path) -> None:
     assert verified.returncode == 0
 
 
+def works_without_privilege(unit: Path) -> bool:
+    return bool(values(unit.name, "User") or values(unit.name, "DynamicUser"))
+
+
 @pytest.mark.parametrize(
-    "unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda path: path.name
+    "unit", [unit for unit in UNITS if works_without_privilege(unit)], ids=lambda path: path.name
 )
-def test_a_service_is_exposed_to_little(unit: Path) -> None:
+def test_a_service_without_privilege_is_exposed_to_little(unit: Path) -> None:
     require("systemd-analyze")
-    if values(unit.name, "User") == ["root"]:
-        pytest.skip("says aloud that it works as root")
 
     scored = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_MAX}", unit],
@@ -74,6 +76,11 @@ def test_a_service_is_exposed_to_little(unit: Path) -> None:
     )
 
     assert scored.returncode == 0, scored.stdout[-2_000:]
+
+
+def test_the_daemon_works_without_privilege() -> None:
+    assert works_without_privilege(SYSTEMD / "storebox.service")
+    assert works_without_privilege(SYSTEMD / "storebox-escalate.service")
 
 
 def test_the_watchdog_bites_a_hang_within_half_a_minute_and_nothing_else() -> None:

@@ -1,0 +1,1 @@
+"""The box's units under a real systemd: hung, killed, stopped, and never starting."""
