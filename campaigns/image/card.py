@@ -1,0 +1,72 @@
+"""A Raspberry Pi's card as its firmware sees it: partitions and boot files. Nothing is run."""
+
+import os
+import struct
+from pathlib import Path
+
+from bench.processes import Failed, call
+
+SECTOR = 512
+_ENTRY_MBR = struct.Struct("<B3xB3xII")
+_ENTRY_GPT = struct.Struct("<16s16sQQQ72s")
+NAMES = [f"storebox-{name}" for name in ("config", "boot-a", "boot-b", "root-a", "root-b", "data")]
+FIRST = ("autoboot.txt", "bootcode.bin")
+# Firmware of Pi 3 and of Pi 4; a Pi 5 has it in its EEPROM. A device tree for each.
+BOOT = (
+    *(
+        "config.txt",
+        "cmdline.txt",
+        "kernel8.img",
+        "initrd.img",
+        "start.elf",
+        "fixup.dat",
+        "start4.elf",
+        "fixup4.dat",
+    ),
+    *("bcm2837-rpi-3-b.dtb", "bcm2837-rpi-3-b-plus.dtb", "bcm2711-rpi-4-b.dtb", "bcm2712-rpi-5-b.dtb"),
+)
+
+
+def check_card(disk: Path) -> list[str]:
+    """What was found, in words. Raises Failed for what a Pi's firmware would stumble over."""
+    with disk.open("rb") as file:
+        card = file.fileno()
+        old = [_ENTRY_MBR.unpack_from(os.pread(card, SECTOR, 0), 446 + 16 * number) for number in range(4)]
+        table = [
+            _ENTRY_GPT.unpack_from(os.pread(card, 128, 2 * SECTOR + 128 * number)) for number in range(6)
+        ]
+        names = [entry[5].decode("utf-16-le").rstrip("\0") for entry in table]
+        _must(names == NAMES, f"partitions: {names}")
+        starts = [entry[2] for entry in table]
+        # A Pi 3's boot ROM reads the old table, the others may read either: both must mean the same.
+        _must([entry[1] for entry in old] == [0x0C] * 3 + [0xEE], f"old partition table: {old}")
+        _must([entry[2] for entry in old[:3]] == starts[:3], "the two tables name different places")
+        _must(os.pread(card, 4, starts[3] * SECTOR + 1024) == b"\xe2\xe1\xf5\xe0", "root-a is no erofs")
+        _must(os.pread(card, 2, starts[5] * SECTOR + 1024 + 56) == b"\x53\xef", "data is no ext4")
+        _must(not any(os.pread(card, 4096, starts[4] * SECTOR)), "root-b is not empty")
+    _check_files(disk, starts[0] * SECTOR, FIRST)
+    autoboot = _read(disk, starts[0] * SECTOR, "autoboot.txt").decode()
+    _must("tryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3" in autoboot, autoboot)
+    boot = starts[1] * SECTOR
+    _check_files(disk, boot, BOOT)
+    config = _read(disk, boot, "config.txt").decode()
+    _must("kernel=kernel8.img" in config and "initramfs initrd.img followkernel" in config, config)
+    kernel = _read(disk, boot, "kernel8.img")
+    # Documentation/arch/arm64/booting.rst: "ARM\x64" at 56; a Pi's firmware unpacks gzip by itself.
+    _must(kernel[56:60] == b"ARMd" or kernel[:2] == b"\x1f\x8b", "kernel8.img is no arm64 kernel")
+    return [f"{len(names)} partitions, {len(BOOT)} boot files, kernel of {len(kernel) / 2**20:.0f} MiB"]
+
+
+def _check_files(disk: Path, offset: int, names: tuple[str, ...]) -> None:
+    listed = call(["mdir", "-b", "-i", f"{disk}@@{offset}", "::"]).decode().lower()
+    missing = [name for name in names if f"::/{name}\n" not in listed]
+    _must(not missing, f"not on the boot partition: {', '.join(missing)}")
+
+
+def _read(disk: Path, offset: int, name: str) -> bytes:
+    return call(["mtype", "-i", f"{disk}@@{offset}", f"::{name}"])
+
+
+def _must(holds: bool, what: str) -> None:
+    if not holds:
+        raise Failed(what)
