@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
+from appliance.domain.pairing import payload, read_payload
 from bench.processes import Failed, call, program
 from campaigns.image.machine import Machine
 from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
@@ -64,7 +67,10 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int) -> Itera
             )
             _until_enrolled(scene)
             opened = json.loads(machine.shell("storebox pairing open --json"))
-            scene.till.pair(opened["payload"])
+            # The box names the addresses that it has behind QEMU's; this till stands before it.
+            invitation = read_payload(opened["payload"])
+            near = msgspec.structs.replace(invitation, addresses=[f"127.0.0.1:{box_port}"])
+            scene.till.pair(payload(near))
             yield scene
             scene.till.stop()
 
