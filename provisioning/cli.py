@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     command = _command(commands, "flash", flash, [asking], "write an image onto a card, and read it back")
     command.add_argument("--image", required=True, type=Path, metavar="FILE", help="may be packed: .zst")
     command.add_argument("--to", required=True, type=Path, metavar="DEVICE|FILE", help="the card")
+    command.add_argument(
+        "--verify-key", type=Path, metavar="FILE", help="write only what this public key (PEM) signed"
+    )
     command.add_argument("--claim-file", type=Path, metavar="FILE", help="a claim that the first boot uses")
     first_boot.add_options(command)
     command.add_argument("--yes", action="store_true", help="everything on the card may be lost")

@@ -12,7 +12,7 @@ import zstandard
 from appliance.domain.enrolling import read_claim
 from appliance.domain.errors import ConfigError, Malformed
 from appliance.domain.first_boot import FIRST_BOOT_NAME
-from provisioning import card, first_boot, show
+from provisioning import card, first_boot, release, show
 from provisioning.errors import FINE, Failed
 
 CLAIM_NAME = "storebox-claim"
@@ -22,11 +22,15 @@ PACKED_STEP = 2 * 1024
 
 
 class Flashed(msgspec.Struct, frozen=True):
-    """What was written, and read back the same; `settings` are the files put in beside."""
+    """What was written, and read back the same; `settings` are the files put in beside.
+
+    `signed_by` is the fingerprint of the key that vouches for the image; empty when nobody asked.
+    """
 
     bytes: int
     sha256: str
     settings: list[str]
+    signed_by: str
 
 
 def flash(args: argparse.Namespace) -> int:
@@ -37,6 +41,10 @@ def flash(args: argparse.Namespace) -> int:
     if not args.image.is_file():
         raise ConfigError(f"{args.image}: no such file")
     card.check_target(args.to, sure=args.yes, fixed=args.yes_this_disk)
+    signed_by = ""
+    if args.verify_key is not None:
+        signed_by = release.check(args.image, args.verify_key)
+        show.step(f"{args.image.name} is signed by {signed_by}")
     try:
         size, digest = write(args.image, args.to)
         verify(args.to, size, digest)
@@ -47,7 +55,7 @@ def flash(args: argparse.Namespace) -> int:
         _sync(args.to)
     except OSError as error:
         raise Failed(f"{args.to}: {error.strerror}; what is on it now starts no box") from error
-    done = Flashed(size, digest, list(settings))
+    done = Flashed(size, digest, list(settings), signed_by)
     show.answer(args, done, f"{args.to}: {size} bytes written and read back, SHA-256 {digest}")
     return FINE
 
