@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from image.build import build, epoch_of, version_of
+from image.build import build
 from image.packages import lock_file, resolve
 from image.recipe import RECIPES, TOOLS
 from image.release import development_key, release
@@ -22,7 +22,7 @@ def make(args: argparse.Namespace) -> None:
     work.mkdir(exist_ok=True)
     made = build(args.arch, source, work, fresh=args.fresh)
     key = args.key or development_key(work)
-    release(args.arch, version_of(source), epoch_of(source), made, key, work / f"release.{args.arch}")
+    release(args.arch, made, key, work / f"release.{args.arch}")
 
 
 def lock(args: argparse.Namespace) -> None:  # noqa: ARG001  a command takes its options, and this one has none

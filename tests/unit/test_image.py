@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from image import disk
-from image.bill import Component, cyclonedx, licences
 from image.packages import Package, lock_file, read_lock
 from image.recipe import MIB, RECIPES, TOOLS, Kind
 from image.root import ENABLED, ENABLED_ON, MASKED
@@ -95,14 +94,6 @@ def test_partitions_are_aligned_and_an_image_fits_a_card_of_four_gigabytes(kind:
     assert [part.size for part in parts if part.name.endswith("-a")] == [
         part.size for part in parts if part.name.endswith("-b")
     ]
-
-
-def test_the_bill_is_the_same_for_the_same_parts_and_another_for_others() -> None:
-    bash = Component("bash", "5.2", "pkg:deb/debian/bash@5.2", "GPL-3+", "0" * 64, 7_000)
-    bill = cyclonedx("0.1.0", "amd64", "2026-01-01T00:00:00+00:00", [bash])
-    assert bill == cyclonedx("0.1.0", "amd64", "2026-01-01T00:00:00+00:00", [bash])
-    assert bill != cyclonedx("0.1.0", "amd64", "2026-01-01T00:00:00+00:00", [bash._replace(version="5.3")])
-    assert licences([bash]) == "bash\t5.2\tGPL-3+\n"
 
 
 def test_a_package_is_named_as_in_its_file() -> None:
