@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.processes import Failed
 from campaigns.image import checks, updates
+from campaigns.image.machine import BOX
 from campaigns.image.scene import Scene, open_scene
 
 ALONE = "STOREBOX_IMAGE_TEST_ALONE"
@@ -36,7 +37,13 @@ def alone() -> None:
     if os.geteuid() != 0:
         sys.exit("image: needs root, for a network of its own")
     again = shlex.join([sys.executable, "-m", "campaigns.image", *sys.argv[1:]])
-    command = ["unshare", "--net", "sh", "-c", f"ip link set lo up && exec {again}"]
+    command = [
+        "unshare",
+        "--net",
+        "sh",
+        "-c",
+        f"ip link set lo up && ip address add {BOX}/32 dev lo && exec {again}",
+    ]
     os.execvpe("unshare", command, {**os.environ, ALONE: "1"})  # noqa: S606, S607  our own words
 
 

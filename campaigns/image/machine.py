@@ -18,6 +18,8 @@ CODE, VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF
 # Where the guest finds the host's loopback. The whole campaign runs in a network namespace of its own: nothing else is
 # reached from there.
 OFFICE = "10.0.2.2"
+# The address that QEMU gives the guest is also one of this namespace's loopback: a till finds the box where it says.
+BOX = "10.0.2.15"
 _SHELL = """[Unit]
 DefaultDependencies=no
 [Service]
@@ -35,14 +37,11 @@ _WANTED = "[Unit]\nWants=test-shell.service\n"
 class Machine:
     """A machine of 1 GiB, like a Pi. `folder` keeps disk, firmware variables and console between two starts."""
 
-    def __init__(self, folder: Path, disk: Path, *, box_port: int, ssh_port: int) -> None:
+    def __init__(self, folder: Path, disk: Path, *, ssh_port: int) -> None:
         self.folder = folder
         self.disk = disk
-        self.box_port = box_port
         self.console = folder / "console.log"
-        self._network = (
-            f"user,id=net,hostfwd=tcp:127.0.0.1:{box_port}-:8480,hostfwd=tcp:127.0.0.1:{ssh_port}-:22"
-        )
+        self._network = f"user,id=net,hostfwd=tcp:{BOX}:8480-:8480,hostfwd=tcp:127.0.0.1:{ssh_port}-:22"
         self._process: subprocess.Popen[bytes] | None = None
         self._shell: socket.socket | None = None
         self.started_s = 0.0

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
-from appliance.domain.pairing import payload, read_payload
 from bench.processes import Failed, call, program
 from campaigns.image.machine import Machine
 from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
@@ -46,7 +43,7 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int) -> Itera
     """Flash, boot for the first time, enrol, pair. The machine is off afterwards."""
     if not image.exists():
         raise Failed(f"{image} is not there: `make image` builds it")
-    box_port, ssh_port = free_port(), free_port()
+    ssh_port = free_port()
     with head_office(folder) as office:
         claim = folder / "claim"
         claim.write_text(office.ask("claim", "--shop", SHOP))
@@ -58,19 +55,16 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int) -> Itera
         with card.open("r+b") as file:
             # A larger card than the image: the data partition grows.
             file.truncate(CARD_BYTES)
-        machine = Machine(folder, card, box_port=box_port, ssh_port=ssh_port)
+        machine = Machine(folder, card, ssh_port=ssh_port)
         with machine:
-            scene = Scene(image, machine, office, Till(folder, box_port), patience_s, cuts)
+            scene = Scene(image, machine, office, Till(folder), patience_s, cuts)
             machine.start()
             scene.note(
                 "first power-on to a box that answers", f"{machine.wait_for('storebox: ', patience_s):.0f} s"
             )
             _until_enrolled(scene)
             opened = json.loads(machine.shell("storebox pairing open --json"))
-            # The box names the addresses that it has behind QEMU's; this till stands before it.
-            invitation = read_payload(opened["payload"])
-            near = msgspec.structs.replace(invitation, addresses=[f"127.0.0.1:{box_port}"])
-            scene.till.pair(payload(near))
+            scene.till.pair(opened["payload"])
             yield scene
             scene.till.stop()
 

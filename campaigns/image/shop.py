@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import Failed, call, program, serving
-from campaigns.image.machine import OFFICE
+from campaigns.image.machine import BOX, OFFICE
 
 SHOP, TILL = "S042", "T1"
 ARTICLE = "3017620422003"
@@ -63,9 +63,9 @@ def head_office(folder: Path) -> Iterator[Office]:
 class Till:
     """A till that knows the box by its keys and sells through it alone."""
 
-    def __init__(self, folder: Path, box_port: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._state = ("--state", str(folder / "till"))
-        self._box = f"127.0.0.1:{box_port}"
+        self._box = f"{BOX}:8480"
         self._folder = folder
         self._running: subprocess.Popen[bytes] | None = None
 
