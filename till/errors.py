@@ -10,7 +10,7 @@ StoreboxError
 from http import HTTPStatus
 from typing import Any
 
-from appliance.domain.errors import Altered, NotFound, StoreboxError
+from appliance.domain.errors import Altered, BadInput, NotFound, StoreboxError
 from appliance.domain.link import Cause
 
 # Refusals of who asks or when, not of what is asked; or of a request line or a header, which we write the same each
@@ -24,8 +24,9 @@ _WORTH_ASKING_AGAIN = {
     HTTPStatus.TOO_MANY_REQUESTS,
 }
 
-# A body, or a path, that was changed on its way. (An unknown operation is `not-found` too, and as little done.)
-_GARBLED = {Altered.code, NotFound.code}
+# A body, a path, or a head that was changed on its way, so far that it is none of HTTP. (An unknown operation is
+# `not-found` too, and as little done; of what a sale says itself, `invalid-sale` and `malformed` tell.)
+_GARBLED = {Altered.code, BadInput.code, NotFound.code}
 
 # Answers of somebody who lost track half-way. (503 says: not now, and nothing was done.)
 _MAY_HAVE_DONE_IT = {

@@ -263,6 +263,7 @@ async def test_a_file_that_went_bad_is_set_aside_and_begun_anew(
         await mirror.apply(a_transfer(incoming, 1, map(an_article, range(1, 2_000))))
         if rot == "newer release":
             await mirror.writer.transaction(lambda c: c.execute("PRAGMA user_version = 99"))
+            await mirror.writer.transaction(lambda c: c.execute("PRAGMA application_id = 99"))
     content = bytearray(path.read_bytes())
     spoiled = {"header": range(0, 100), "middle": range(8_192, len(content)), "newer release": range(0)}[rot]
     content[spoiled.start : spoiled.stop] = b"\x55" * len(spoiled)
