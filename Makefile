@@ -103,15 +103,15 @@ $(RUN_VENV)/.locked: requirements/run.txt
 $(SCAN_VENV)/.locked: requirements/scan.txt
 $(SECOND_VENV)/.locked: override PYTHON = $(PYTHON_3_13)
 
+# What comes as source alone is built by a backend that is locked too: pip by itself would fetch the newest one. And the
+# lock names all there is to install: were pip to resolve it again, it would ask for an extra's newest release beside the
+# locked one (before pip 23.3), and fail on the day that one comes out.
 $(VENVS:=/.locked): %/.locked:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	    echo "storebox needs Python 3.11 to 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
 	    echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $*
-	# What comes as source alone is built by a backend that is locked too: pip by itself would fetch the newest one.
 	$(PIP_INSTALL) --require-hashes --no-deps -r requirements/build.txt
-	# The lock names all there is to install. Were pip to resolve it again, it would ask for an extra's newest release
-	# beside the locked one (before pip 23.3), and fail on the day that one comes out.
 	$(PIP_INSTALL) --require-hashes --no-deps --no-build-isolation -r $<
 	$*/bin/python -m pip check
 	touch $@
