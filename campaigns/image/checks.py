@@ -186,7 +186,8 @@ def _in_the_books(scene: Scene) -> int:
             f"https://127.0.0.1:{scene.office.port}/v1/sales?after={after}&limit=1000",
             headers={"Authorization": f"Bearer {token}"},
         )
-        with urllib.request.urlopen(request, context=scene.office.context(), timeout=30) as answer:  # noqa: S310
+        context = scene.office.context()
+        with urllib.request.urlopen(request, context=context, timeout=30) as answer:  # noqa: S310  our own head office
             rows = [json.loads(line) for line in answer.read().splitlines()]
         if not rows:
             break
