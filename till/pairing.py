@@ -15,7 +15,7 @@ from till.identity import Pairing, TillKeys
 from till.peer import Peer
 
 # The box makes a certificate and writes twice to its disk before it answers.
-PAIR_S = 5.0
+PAIR_S = 15.0
 SEARCH_S = 3.0
 
 
@@ -34,24 +34,27 @@ async def pair_by_code(
     """
     csr = await asyncio.to_thread(keys.csr, till)
     request = PairRequest(csr=csr, till=till, secret=invitation.secret, name=name)
-    last = NoAnswer("the code names no address", cause=Cause.NO_ANSWER, in_doubt=False)
-    asked = set()
+    asked: dict[str, NoAnswer] = {}
     for place in invitation.addresses:
-        asked.add(place)
         try:
             return await _pair_at(session, keys, invitation, place, request)
         except NoAnswer as error:
-            last = error
+            asked[place] = error
     try:
         async with asyncio.timeout(SEARCH_S), browsing(interfaces) as boxes:
             while True:
                 found = await boxes.get()
                 for place in found.places if found.box == invitation.box else ():
                     if place not in asked:
-                        asked.add(place)
                         return await _pair_at(session, keys, invitation, place, request)
-    except (NoAnswer, TimeoutError, OSError):
-        raise last from None
+    except (NoAnswer, TimeoutError, OSError) as error:
+        raise _nowhere([*asked.values(), *([error] if isinstance(error, NoAnswer) else [])]) from None
+
+
+def _nowhere(tried: Sequence[NoAnswer]) -> NoAnswer:
+    """One error that tells of each address: which of them should have answered is not for the till to guess."""
+    told = "; ".join(str(error) for error in tried) or "the code names no address"
+    return NoAnswer(told, cause=Cause.NO_ANSWER, in_doubt=any(error.in_doubt for error in tried))
 
 
 async def _pair_at(

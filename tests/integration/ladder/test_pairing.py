@@ -63,6 +63,12 @@ async def test_a_code_that_only_an_impostor_answers_pairs_nobody(till: Till, tmp
     assert not (tmp_path / PAIRING_FILE).exists()
 
 
+async def test_who_pairs_with_nobody_hears_why_of_each_address(till: Till) -> None:
+    box = PairedBox(1)
+    with pytest.raises(NoAnswer, match=r"127\.0\.0\.1:1/.*; .*127\.0\.0\.1:2/"):
+        await till.pair(box, box.invitation("127.0.0.1:1", "127.0.0.1:2"))
+
+
 async def test_a_box_with_another_event_key_than_the_code_says_is_refused(till: Till, tmp_path: Path) -> None:
     box, other = PairedBox(1), PairedBox(2)
     box.tls_key = other.tls_key
