@@ -130,7 +130,9 @@ def _put_units(units: Path, root: Path) -> None:
         ("journald.conf.d", "usr/lib/systemd/journald.conf.d"),
     ):
         _lay_over(units / folder, root / place)
-    shutil.copyfile(units / "storebox.toml", root / "usr/share/storebox/storebox.toml")
+    example = root / "usr/share/storebox/storebox.toml"
+    example.parent.mkdir(exist_ok=True)
+    shutil.copyfile(units / "storebox.toml", example)
 
 
 def _put_updates(kind: Kind, keys: Path, root: Path) -> None:
