@@ -11,6 +11,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ MADE_ON_THE_BOX = (
     "var/lib/dbus/machine-id",
     "etc/storebox/*.pem",
 )
+# Keys that everybody has: GnuTLS tests itself with them (its lib/crypto-selftests-pk.c), and they open nothing.
+PUBLISHED = "usr/lib/*/libgnutls.so.30*"
 # Tests show what such texts look like; theirs open nothing.
 INVENTED = ("tests/",)
 
@@ -111,7 +114,7 @@ def test_no_secret_is_in_the_images_that_were_built() -> None:
         made = [path for kind in MADE_ON_THE_BOX for path in root.glob(kind) if path.is_file()]
         assert [str(path) for path in made if path.stat().st_size and not path.is_symlink()] == []
         assert passwords(root / "etc/shadow") == []
-        assert found(files(root)) == []
+        assert found(text for text in files(root) if not fnmatch(text.name, PUBLISHED)) == []
 
 
 def passwords(shadow: Path) -> list[str]:
