@@ -32,7 +32,8 @@ LEFT_OVER = (
 )  # fmt: skip
 ENABLED = (
     "nftables", "systemd-networkd", "systemd-resolved", "systemd-timesyncd", "storebox", "storebox-first-boot",
-    "storebox-grow", "storebox-ssh", "storebox-console", "storebox-update.path", "storebox-commit",
+    "storebox-grow", "storebox-ssh", "storebox-console", "storebox-console.path", "storebox-update.path",
+    "storebox-commit",
 )  # fmt: skip
 ENABLED_ON: dict[Kind, tuple[str, ...]] = {"amd64": ("storebox-boot-entries",), "rpi": ("iwd",)}
 # Nobody logs in at a console, and packages are never changed in place.

@@ -13,13 +13,16 @@ from pathlib import Path
 
 from bench.processes import Failed
 from campaigns.image import checks, updates
+from campaigns.image.figures import Figures
 from campaigns.image.machine import BOX
+from campaigns.image.pi import on_a_pi
 from campaigns.image.scene import Scene, open_scene
 
 ALONE = "STOREBOX_IMAGE_TEST_ALONE"
 PARTS: dict[str, Callable[[Scene], None]] = {
     "system": checks.system,
     "sales": checks.sales,
+    "soak": checks.soak,
     "power": checks.power,
     "hung": checks.hung,
     "full": checks.full,
@@ -42,7 +45,7 @@ def alone() -> None:
         "--net",
         "sh",
         "-c",
-        f"ip link set lo up && ip address add {BOX}/32 dev lo && exec {again}",
+        f"ip link set lo up && ip route add local {BOX} dev lo src 127.0.0.1 && exec {again}",
     ]
     os.execvpe("unshare", command, {**os.environ, ALONE: "1"})  # noqa: S606, S607  our own words
 
@@ -50,31 +53,45 @@ def alone() -> None:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="campaigns.image", description="the image in an emulated machine")
-    parser.add_argument("--image", type=Path, default=Path(".image/amd64/disk.img"), metavar="FILE")
+    parser.add_argument("--arch", choices=("amd64", "rpi"), default="amd64", help="which image (amd64)")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="this one (.image/ARCH/disk.img)")
     parser.add_argument("--cuts", type=int, default=30, help="how often the power goes while selling (30)")
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone (repeatable)")
     parser.add_argument("--patience-s", type=float, default=600.0, help="how long a boot may take here (600)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave disk, consoles and logs there")
     options = parser.parse_args()
     alone()
-    broken = list[str]()
-    with tempfile.TemporaryDirectory() as folder:
-        place = options.keep or Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
+    image: Path = options.image or Path(".image", options.arch, "disk.img")
+    if not image.exists():
+        sys.exit(f"image: {image} is not there: `make image` builds it")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder: Path = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        figures, broken = Figures(), list[str]()
         try:
-            with open_scene(options.image, place, options.patience_s, options.cuts) as scene:
-                for name in options.only or PARTS:
-                    print(f"== {name}", flush=True)
-                    try:
-                        PARTS[name](scene)
-                    except Failed as error:
-                        broken.append(f"{name}: {error}")
-                        print(f"BROKEN {broken[-1]}", flush=True)
+            if options.arch == "rpi":
+                on_a_pi(image, folder, options.patience_s, figures)
+            else:
+                with open_scene(image, folder, options.patience_s, options.cuts, figures) as scene:
+                    broken = _parts(scene, options.only or list(PARTS))
         except Failed as error:
-            sys.exit(f"image: {error}")
-        print("\n".join(f"{what:<52} {value}" for what, value in scene.figures))
+            broken = [str(error)]
+        print(figures.table())
     if broken:
         sys.exit("\n".join(f"image: {what}" for what in broken))
+
+
+def _parts(scene: Scene, names: list[str]) -> list[str]:
+    """What broke."""
+    broken = list[str]()
+    for name in names:
+        print(f"== {name}", flush=True)
+        try:
+            PARTS[name](scene)
+        except Failed as error:
+            broken.append(f"{name}: {error}")
+            print(f"BROKEN {broken[-1]}", flush=True)
+    return broken
 
 
 if __name__ == "__main__":

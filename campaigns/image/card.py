@@ -1,4 +1,4 @@
-"""A Raspberry Pi's card as its firmware sees it: partitions and boot files. Nothing is run."""
+"""A Raspberry Pi's card as its firmware sees it: partitions and boot files."""
 
 import os
 import struct
@@ -55,6 +55,13 @@ def check_card(disk: Path) -> list[str]:
     # Documentation/arch/arm64/booting.rst: "ARM\x64" at 56; a Pi's firmware unpacks gzip by itself.
     _must(kernel[56:60] == b"ARMd" or kernel[:2] == b"\x1f\x8b", "kernel8.img is no arm64 kernel")
     return [f"{len(names)} partitions, {len(BOOT)} boot files, kernel of {len(kernel) / 2**20:.0f} MiB"]
+
+
+def boot_file(disk: Path, name: str) -> bytes:
+    """A file of slot a's boot partition."""
+    with disk.open("rb") as file:
+        entry = _ENTRY_GPT.unpack_from(os.pread(file.fileno(), 128, 2 * SECTOR + 128))
+    return _read(disk, entry[2] * SECTOR, name)
 
 
 def _check_files(disk: Path, offset: int, names: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import urllib.request
 
 from bench.processes import Failed
 from campaigns.image.scene import Scene
+from image.tools import inside
 
 # What may be reached from outside: tills, mDNS, and SSH since this card brought a technician's key.
 LISTENING = {("tcp", 8480), ("tcp", 22), ("udp", 5353)}
@@ -16,8 +17,16 @@ CLIENTS = {("udp", 68), ("udp", 546)}
 SECURITY_MAX = 1.5
 DAEMON_BACK_MAX_S = 30.0
 RESET_MAX_S = 15.0
+READY_MAX_S = 3.0
 SALES_A_DAY = 2_000
+WRITTEN_DAY_MAX_MB = 150
+GROWN_SALES, MEASURED_SALES = 80, 100
+IDLE_S = 120.0
 SEED = 1
+IMPORTING = (
+    "for i in 1 2 3; do /opt/storebox/bin/python -c "
+    "'import time; t = time.perf_counter(); import appliance.wiring; print(time.perf_counter() - t)'; done"
+)
 
 
 def system(scene: Scene) -> None:
@@ -44,6 +53,8 @@ def system(scene: Scene) -> None:
     _must(grown > 3_500, f"the data partition has {grown} MiB on a card of 6 GiB")
     scene.note("data partition on a card of 6 GiB", f"{grown} MiB")
     _must(machine.shell("hostname") == "nantes", "the card's host name is not in force")
+    # What stands on the screen, which is not the serial line.
+    _must("storebox: READY" in machine.shell("cat /dev/vcs1"), "the screen does not say READY")
     _must("/dev/zram0" in machine.shell("swapon --show --noheadings"), "no swap in memory")
     _must(machine.shell("passwd --status root").split()[1] == "L", "root has a password")
     watchdog = machine.shell("systemctl show --value -p RuntimeWatchdogUSec -p RebootWatchdogUSec").split()
@@ -56,24 +67,82 @@ def system(scene: Scene) -> None:
     )
     _must(score <= SECURITY_MAX, f"systemd-analyze security: {score}")
     scene.note("systemd-analyze security storebox.service", f"{score}")
-    usec = machine.shell(
-        "systemctl show --value -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic storebox"
-    ).split()
-    scene.note("unit start to READY (emulated)", f"{(int(usec[1]) - int(usec[0])) / 1e6:.1f} s")
     scene.note(
         "kernel to all units (emulated)",
         machine.shell("systemd-analyze").partition("=")[2].split("\n")[0].strip(),
     )
+    _starts_fast_enough(scene)
+
+
+def _starts_fast_enough(scene: Scene) -> None:
+    """From unit start to READY, at the machine's start and alone; an emulated second is held against a real one."""
+    slower = _importing_s(scene.machine.shell(IMPORTING)) / _importing_s(_native(scene, IMPORTING))
+    for when in ("at power-on", "alone"):
+        if when == "alone":
+            scene.machine.shell("systemctl restart storebox")
+        began, ready = scene.machine.shell(
+            "systemctl show --value -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic storebox"
+        ).split()
+        took_s = (int(ready) - int(began)) / 1e6
+        scene.note(
+            f"unit start to READY, {when}",
+            f"{took_s:.1f} s where Python is {slower:.0f} times slower than here: {took_s / slower:.2f} s",
+        )
+        _must(took_s / slower <= READY_MAX_S, f"unit start to READY, {when}: {took_s / slower:.2f} s")
+
+
+def _native(scene: Scene, command: str) -> str:
+    return inside(scene.image.parent / "root", "/bin/sh", "-c", command).decode()
+
+
+def _importing_s(said: str) -> float:
+    """The fastest of several: the first one also reads from the disk."""
+    return min(map(float, said.split()))
 
 
 def sales(scene: Scene) -> None:
-    """A till sells, all of it comes to head office, and the box says what it wrote for it."""
-    before = _written(scene)
-    scene.till.sell(40, 0.25)
+    """A till sells, all of it comes to head office, and the box says what it writes in a day of that."""
+    # Until the WAL has the size that it keeps.
+    scene.till.sell(GROWN_SALES, 0.25)
     scene.till.wait(scene.patience_s)
+    before = _written(scene)
+    scene.till.sell(MEASURED_SALES, 0.6)
+    scene.till.wait(scene.patience_s)
+    sold = _written(scene)
     _in_the_books(scene)
-    wrote = (_written(scene) - before) / 40 * SALES_A_DAY / 1e6
-    scene.note(f"written at {SALES_A_DAY} sales a day, by these 40", f"{wrote:.0f} MB")
+    time.sleep(IDLE_S)
+    idle_day = (_written(scene) - sold) / IDLE_S * 86_400
+    a_sale = (sold - before) / MEASURED_SALES
+    day_mb = (a_sale * SALES_A_DAY + idle_day) / 1e6
+    scene.note(
+        f"written in a day of {SALES_A_DAY} sales",
+        f"{day_mb:.0f} MB: {a_sale / 1e3:.0f} kB a sale, {idle_day / 1e6:.0f} MB by itself",
+    )
+    _must(day_mb <= WRITTEN_DAY_MAX_MB, f"{day_mb:.0f} MB would be written in a day")
+    # The box tells its own figure: what the device has counted since the machine's start, less than a day ago.
+    scene.machine.shell("systemctl restart storebox")
+    until_s = time.monotonic() + scene.patience_s
+    while (told := scene.till.status()["machine"]["written_day_bytes"]) is None or told < sold:
+        _must(time.monotonic() < until_s, f"the box says that it wrote {told} bytes, of {sold}")
+        time.sleep(1)
+    scene.note("written since power-on, as the box tells", f"{told / 1e6:.0f} MB")
+
+
+def soak(scene: Scene) -> None:
+    """A day's sales without a pause: the daemon stays within the memory that its unit allows it."""
+    scene.till.sell(SALES_A_DAY, 0.0)
+    scene.till.wait(scene.patience_s * 4)
+    _in_the_books(scene)
+    peak, most = (
+        int(scene.machine.shell(f"systemctl show --value -p {name} storebox"))
+        for name in ("MemoryPeak", "MemoryMax")
+    )
+    events = scene.machine.shell("cat /sys/fs/cgroup/system.slice/storebox.service/memory.events")
+    _must("oom 0\noom_kill 0" in events and peak < most, f"memory: {peak} of {most} bytes, {events}")
+    scene.note(
+        f"memory in a day of {SALES_A_DAY} sales at once",
+        f"at most {peak / 2**20:.0f} MiB of {most / 2**20:.0f}, page cache included; nothing killed",
+    )
 
 
 def power(scene: Scene) -> None:
@@ -115,29 +184,33 @@ def hung(scene: Scene) -> None:
     """A daemon that hangs is started again within 30 s; a machine that hangs is reset by its watchdog."""
     machine = scene.machine
     before = machine.shell("systemctl show --value -p MainPID storebox")
-    began_s = time.monotonic()
-    machine.shell(f"kill -STOP {before}")
-    while (now := machine.shell("systemctl show --value -p MainPID storebox")) in {before, "0"}:
-        _must(time.monotonic() - began_s < scene.patience_s, "a stopped daemon is never started again")
+    hung_s = float(machine.shell(f"kill -STOP {before}; cut -d ' ' -f 1 /proc/uptime"))
+    until_s = time.monotonic() + scene.patience_s
+    while machine.shell("systemctl show --value -p MainPID storebox") in {before, "0"}:
+        _must(time.monotonic() < until_s, "a stopped daemon is never started again")
         time.sleep(0.5)
-    took = machine.shell(
-        "journalctl -b -o short-monotonic -u storebox --no-pager | grep -E 'Watchdog timeout' | tail -n 1"
-    )
-    _must("Watchdog timeout" in took, f"it was not the watchdog: {took}")
-    scene.note(
-        "stopped daemon to its next start", f"{time.monotonic() - began_s:.0f} s, process {before} then {now}"
-    )
+    said = machine.shell("journalctl -b -o cat -u storebox --no-pager | grep -c 'Watchdog timeout'")
+    _must(said != "0", "it was not the watchdog")
+    began = machine.shell("systemctl show --value -p ExecMainStartTimestampMonotonic storebox")
+    took_s = int(began) / 1e6 - hung_s
+    _must(took_s <= DAEMON_BACK_MAX_S, f"a stopped daemon is started again after {took_s:.1f} s")
+    scene.note("stopped daemon to its next start", f"{took_s:.1f} s")
     machine.cut()
-    scene.boot(watchdog=True)
+    machine.start(watchdog=True)
+    firmware_s = machine.wait_for("EFI stub", scene.patience_s)
+    machine.wait_for("storebox: READY", scene.patience_s)
     # A kernel that has crashed and does not restart by itself: only the hardware is left.
     began_s = time.monotonic()
     with contextlib.suppress(Failed):
         machine.shell("sysctl -q kernel.panic=0; echo c >/proc/sysrq-trigger", 2)
     machine.wait_for("EFI stub", time.monotonic() - machine.started_s + 120, times=2)
-    scene.note(
-        "hung machine to its kernel's next start", f"{time.monotonic() - began_s:.0f} s, firmware included"
-    )
+    took_s = time.monotonic() - began_s - firmware_s
+    scene.note("crashed machine to its reset, without its firmware's start", f"{took_s:.1f} s")
+    _must(took_s <= RESET_MAX_S, f"a crashed machine is reset after {took_s:.1f} s")
+    machine.forget_shell()
     machine.wait_for("storebox: READY", scene.patience_s * 2, times=2)
+    machine.cut()
+    scene.boot()
 
 
 def full(scene: Scene) -> None:

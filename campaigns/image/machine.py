@@ -18,26 +18,27 @@ CODE, VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF
 # Where the guest finds the host's loopback. The whole campaign runs in a network namespace of its own: nothing else is
 # reached from there.
 OFFICE = "10.0.2.2"
-# The address that QEMU gives the guest is also one of this namespace's loopback: a till finds the box where it says.
+# The address that QEMU gives the guest also leads to this namespace's loopback: a till finds the box where it says. The
+# till's own address must be another one, or the box would hear from itself, and its kernel drops that.
 BOX = "10.0.2.15"
-_SHELL = """[Unit]
-DefaultDependencies=no
-[Service]
-ExecStart=/bin/sh
-StandardInput=tty-force
-StandardOutput=tty
-StandardError=tty
-TTYPath=/dev/ttyS1
-Restart=always
-OOMScoreAdjust=-1000
-"""
-_WANTED = "[Unit]\nWants=test-shell.service\n"
+
+
+def shell_on(terminal: str) -> dict[str, str]:
+    """The credentials that make systemd run a shell there."""
+    unit = (
+        "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sh\nStandardInput=tty-force\nStandardOutput=tty\n"
+        f"StandardError=tty\nTTYPath=/dev/{terminal}\nRestart=always\nOOMScoreAdjust=-1000\n"
+    )
+    return {
+        "systemd.extra-unit.test-shell.service": unit,
+        "systemd.unit-dropin.sysinit.target": "[Unit]\nWants=test-shell.service\n",
+    }
 
 
 class Machine:
     """A machine of 1 GiB, like a Pi. `folder` keeps disk, firmware variables and console between two starts."""
 
-    def __init__(self, folder: Path, disk: Path, *, ssh_port: int) -> None:
+    def __init__(self, folder: Path, disk: Path, *, ssh_port: int = 0) -> None:
         self.folder = folder
         self.disk = disk
         self.console = folder / "console.log"
@@ -52,12 +53,16 @@ class Machine:
         """Switch it on. The disk's cache is honest: what the guest flushed is in the file, else not (writethrough)."""
         assert self._process is None, "it is on"
         self.console.unlink(missing_ok=True)
-        credentials = {
-            "systemd.extra-unit.test-shell.service": _SHELL,
-            "systemd.unit-dropin.sysinit.target": _WANTED,
-        }
+        command = self.command(watchdog=watchdog, clock=clock)
+        self.started_s = time.monotonic()
+        with (self.folder / "qemu.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own words
+
+    def command(self, *, watchdog: bool, clock: str) -> list[str]:
+        """What QEMU is started with: a PC."""
         command = [
-            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "Opteron_G3", "-m", "1G",
+            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "Opteron_G3",
+            "-smp", "2", "-m", "1G",
             "-nodefaults", "-display", "none", "-rtc", f"base={clock}",
             "-drive", f"if=pflash,format=raw,readonly=on,file={CODE}",
             "-drive", f"if=pflash,format=raw,file={self.folder / 'vars.fd'}",
@@ -71,12 +76,10 @@ class Machine:
         ]  # fmt: skip
         if watchdog:
             command += ["-device", "i6300esb,addr=0x7", "-action", "watchdog=reset"]
-        for name, text in credentials.items():
+        for name, text in shell_on("ttyS1").items():
             coded = base64.b64encode(text.encode()).decode()
             command += ["-smbios", f"type=11,value=io.systemd.credential.binary:{name}={coded}"]
-        self.started_s = time.monotonic()
-        with (self.folder / "qemu.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own words
+        return command
 
     def cut(self) -> None:
         """Pull the plug: the machine is gone between two instructions."""
@@ -117,7 +120,10 @@ class Machine:
             self._shell.connect(str(self.folder / "shell"))
             # Whatever the firmware and an earlier reader left is read away; no echo, no prompt.
             self._ask("stty -echo; PS1=; PS2=", limit_s)
-        return self._ask(command, limit_s)
+        # Not straight to the terminal, for which programs write otherwise.
+        return self._ask(
+            f"said=$( {{ {command}\n}} 2>&1 ); code=$?; printf '%s\\n' \"$said\"; (exit $code)", limit_s
+        )
 
     def _ask(self, command: str, limit_s: float) -> str:
         assert self._shell is not None

@@ -4,10 +4,11 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.processes import Failed, call, program
+from campaigns.image.figures import Figures
 from campaigns.image.machine import Machine
 from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
 
@@ -24,12 +25,11 @@ class Scene:
     till: Till
     patience_s: float
     cuts: int
-    figures: list[tuple[str, str]] = field(default_factory=list)
+    figures: Figures
 
     def note(self, what: str, value: str) -> None:
         """A figure for the end."""
-        self.figures.append((what, value))
-        print(f"   {what}: {value}", flush=True)
+        self.figures.note(what, value)
 
     def boot(self, *, watchdog: bool = False, clock: str = "utc") -> float:
         """Switch it on; seconds until a till is served."""
@@ -39,10 +39,8 @@ class Scene:
 
 
 @contextlib.contextmanager
-def open_scene(image: Path, folder: Path, patience_s: float, cuts: int) -> Iterator[Scene]:
+def open_scene(image: Path, folder: Path, patience_s: float, cuts: int, figures: Figures) -> Iterator[Scene]:
     """Flash, boot for the first time, enrol, pair. The machine is off afterwards."""
-    if not image.exists():
-        raise Failed(f"{image} is not there: `make image` builds it")
     ssh_port = free_port()
     with head_office(folder) as office:
         claim = folder / "claim"
@@ -57,7 +55,7 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int) -> Itera
             file.truncate(CARD_BYTES)
         machine = Machine(folder, card, ssh_port=ssh_port)
         with machine:
-            scene = Scene(image, machine, office, Till(folder), patience_s, cuts)
+            scene = Scene(image, machine, office, Till(folder), patience_s, cuts, figures)
             machine.start()
             scene.note(
                 "first power-on to a box that answers", f"{machine.wait_for('storebox: ', patience_s):.0f} s"

@@ -1,0 +1,81 @@
+"""The Raspberry Pi image: its card as a Pi's firmware reads it, and its root on an emulated Pi 3 that starts from it.
+
+The firmware itself is Broadcom's and runs on no emulator: QEMU loads what the card's boot partition holds in its place.
+"""
+
+import base64
+import shutil
+from pathlib import Path
+
+from bench.processes import Failed
+from campaigns.image.card import boot_file, check_card
+from campaigns.image.figures import Figures
+from campaigns.image.machine import Machine, shell_on
+
+# A card is a power of two.
+CARD_BYTES = 4 * 1024**3
+DEVICE_TREE = "bcm2837-rpi-3-b.dtb"
+# The Pi's small UART, as Debian's kernel numbers it; the large one belongs to its Bluetooth.
+TERMINAL = "ttyS1"
+
+
+class Pi(Machine):
+    """An emulated Pi 3 with this card, and no network. Its one serial line is console and shell."""
+
+    def command(self, *, watchdog: bool, clock: str) -> list[str]:  # noqa: ARG002  a Pi has its own watchdog and no clock
+        """What QEMU is started with, the boot partition's files in the folder beside the card."""
+        for name in ("kernel8.img", "initrd.img", DEVICE_TREE):
+            (self.folder / name).write_bytes(boot_file(self.disk, name))
+        words = boot_file(self.disk, "cmdline.txt").decode().split()
+        words[words.index("console=serial0,115200")] = f"console={TERMINAL},115200"
+        for name, text in shell_on(TERMINAL).items():
+            words.append(f"systemd.set_credential_binary={name}:{base64.b64encode(text.encode()).decode()}")
+        return [
+            "qemu-system-aarch64", "-M", "raspi3b", "-display", "none",
+            "-kernel", str(self.folder / "kernel8.img"), "-initrd", str(self.folder / "initrd.img"),
+            "-dtb", str(self.folder / DEVICE_TREE), "-append", " ".join(words),
+            "-drive", f"if=sd,format=raw,file={self.disk},cache=writethrough",
+            "-serial", "null",
+            "-chardev", f"socket,id=line,path={self.folder / 'shell'},server=on,wait=off,logfile={self.console}",
+            "-serial", "chardev:line",
+        ]  # fmt: skip
+
+
+def on_a_pi(image: Path, folder: Path, patience_s: float, figures: Figures) -> None:
+    """Check the card, start from it. Raises Failed."""
+    for found in check_card(image):
+        figures.note("card", found)
+    card = folder / "card.img"
+    shutil.copyfile(image, card)
+    with card.open("r+b") as file:
+        file.truncate(CARD_BYTES)
+    with Pi(folder, card) as pi:
+        pi.start()
+        figures.note(
+            "power-on to a box that waits for its claim",
+            f"{pi.wait_for('storebox: unclaimed', patience_s):.0f} s",
+        )
+        pi.wait_for("state  unclaimed", patience_s)
+        _sound(pi, figures)
+
+
+def _sound(pi: Machine, figures: Figures) -> None:
+    failed = pi.shell("systemctl list-units --failed --plain --no-legend")
+    _must(not failed, f"failed units: {failed}")
+    figures.note("machine", pi.shell("tr -d '\\0' </proc/device-tree/model; uname -rm"))
+    _must(
+        "erofs ro" in pi.shell("findmnt -no FSTYPE,OPTIONS / | tr -s ' '"),
+        "the root is not a read-only erofs",
+    )
+    grown = int(pi.shell("df --output=size -BM /var | tail -n 1").strip(" M\n"))
+    _must(grown > 1_500, f"the data partition has {grown} MiB on a card of 4 GiB")
+    figures.note("data partition on a card of 4 GiB", f"{grown} MiB")
+    _must(pi.shell("cat /run/storebox-slot") == "a", "another slot than a runs")
+    armed = pi.shell("cat /sys/class/watchdog/watchdog0/identity /sys/class/watchdog/watchdog0/state")
+    _must("active" in armed, f"watchdog: {armed}")
+    figures.note("watchdog", armed.replace("\n", ", "))
+
+
+def _must(holds: bool, what: str) -> None:
+    if not holds:
+        raise Failed(what)
