@@ -17,6 +17,12 @@ class Failed(Exception):
     """A program did not do what it was started for; the end of what it said on standard error is in the text."""
 
 
+def must(holds: bool, what: str) -> None:
+    """Raise Failed, saying `what`, unless it holds."""
+    if not holds:
+        raise Failed(what)
+
+
 class Server(NamedTuple):
     """A running server, the seconds from its start to the line `ready URL`, and when it was started (perf_counter)."""
 

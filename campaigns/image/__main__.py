@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.processes import Failed
-from campaigns.image import checks, updates
+from campaigns.image import checks, faults, updates
 from campaigns.image.figures import Figures
 from campaigns.image.machine import BOX
 from campaigns.image.pi import on_a_pi
@@ -23,10 +23,11 @@ PARTS: dict[str, Callable[[Scene], None]] = {
     "system": checks.system,
     "sales": checks.sales,
     "soak": checks.soak,
-    "power": checks.power,
-    "hung": checks.hung,
-    "full": checks.full,
-    "past": checks.past,
+    "power": faults.power,
+    "hung": faults.hung,
+    "full": faults.full,
+    "past": faults.past,
+    "usb": faults.usb,
     "update": updates.update,
     "forged": updates.forged,
     "broken": updates.broken,

@@ -4,7 +4,7 @@ import os
 import struct
 from pathlib import Path
 
-from bench.processes import Failed, call
+from bench.processes import call, must
 
 SECTOR = 512
 _ENTRY_MBR = struct.Struct("<B3xB3xII")
@@ -36,24 +36,24 @@ def check_card(disk: Path) -> list[str]:
             _ENTRY_GPT.unpack_from(os.pread(card, 128, 2 * SECTOR + 128 * number)) for number in range(6)
         ]
         names = [entry[5].decode("utf-16-le").rstrip("\0") for entry in table]
-        _must(names == NAMES, f"partitions: {names}")
+        must(names == NAMES, f"partitions: {names}")
         starts = [entry[2] for entry in table]
         # A Pi 3's boot ROM reads the old table, the others may read either: both must mean the same.
-        _must([entry[1] for entry in old] == [0x0C] * 3 + [0xEE], f"old partition table: {old}")
-        _must([entry[2] for entry in old[:3]] == starts[:3], "the two tables name different places")
-        _must(os.pread(card, 4, starts[3] * SECTOR + 1024) == b"\xe2\xe1\xf5\xe0", "root-a is no erofs")
-        _must(os.pread(card, 2, starts[5] * SECTOR + 1024 + 56) == b"\x53\xef", "data is no ext4")
-        _must(not any(os.pread(card, 4096, starts[4] * SECTOR)), "root-b is not empty")
+        must([entry[1] for entry in old] == [0x0C] * 3 + [0xEE], f"old partition table: {old}")
+        must([entry[2] for entry in old[:3]] == starts[:3], "the two tables name different places")
+        must(os.pread(card, 4, starts[3] * SECTOR + 1024) == b"\xe2\xe1\xf5\xe0", "root-a is no erofs")
+        must(os.pread(card, 2, starts[5] * SECTOR + 1024 + 56) == b"\x53\xef", "data is no ext4")
+        must(not any(os.pread(card, 4096, starts[4] * SECTOR)), "root-b is not empty")
     _check_files(disk, starts[0] * SECTOR, FIRST)
     autoboot = _read(disk, starts[0] * SECTOR, "autoboot.txt").decode()
-    _must("tryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3" in autoboot, autoboot)
+    must("tryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3" in autoboot, autoboot)
     boot = starts[1] * SECTOR
     _check_files(disk, boot, BOOT)
     config = _read(disk, boot, "config.txt").decode()
-    _must("kernel=kernel8.img" in config and "initramfs initrd.img followkernel" in config, config)
+    must("kernel=kernel8.img" in config and "initramfs initrd.img followkernel" in config, config)
     kernel = _read(disk, boot, "kernel8.img")
     # Documentation/arch/arm64/booting.rst: "ARM\x64" at 56; a Pi's firmware unpacks gzip by itself.
-    _must(kernel[56:60] == b"ARMd" or kernel[:2] == b"\x1f\x8b", "kernel8.img is no arm64 kernel")
+    must(kernel[56:60] == b"ARMd" or kernel[:2] == b"\x1f\x8b", "kernel8.img is no arm64 kernel")
     return [f"{len(names)} partitions, {len(BOOT)} boot files, kernel of {len(kernel) / 2**20:.0f} MiB"]
 
 
@@ -67,13 +67,8 @@ def boot_file(disk: Path, name: str) -> bytes:
 def _check_files(disk: Path, offset: int, names: tuple[str, ...]) -> None:
     listed = call(["mdir", "-b", "-i", f"{disk}@@{offset}", "::"]).decode().lower()
     missing = [name for name in names if f"::/{name}\n" not in listed]
-    _must(not missing, f"not on the boot partition: {', '.join(missing)}")
+    must(not missing, f"not on the boot partition: {', '.join(missing)}")
 
 
 def _read(disk: Path, offset: int, name: str) -> bytes:
     return call(["mtype", "-i", f"{disk}@@{offset}", f"::{name}"])
-
-
-def _must(holds: bool, what: str) -> None:
-    if not holds:
-        raise Failed(what)

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.processes import Failed
@@ -21,6 +22,14 @@ OFFICE = "10.0.2.2"
 # The address that QEMU gives the guest also leads to this namespace's loopback: a till finds the box where it says. The
 # till's own address must be another one, or the box would hear from itself, and its kernel drops that.
 BOX = "10.0.2.15"
+# Devices that only some starts have.
+WATCHDOG = ("-device", "i6300esb,addr=0x7", "-action", "watchdog=reset")
+
+
+def stick(file: Path) -> tuple[str, ...]:
+    """A USB stick with this content."""
+    drive = f"if=none,id=stick,format=raw,file={file}"
+    return ("-device", "qemu-xhci,addr=0x8", "-drive", drive, "-device", "usb-storage,drive=stick")
 
 
 def shell_on(terminal: str) -> dict[str, str]:
@@ -49,16 +58,19 @@ class Machine:
         if not (folder / "vars.fd").exists():
             shutil.copyfile(VARS, folder / "vars.fd")
 
-    def start(self, *, watchdog: bool = False, clock: str = "utc") -> None:
-        """Switch it on. The disk's cache is honest: what the guest flushed is in the file, else not (writethrough)."""
+    def start(self, *, clock: str = "utc", more: Sequence[str] = ()) -> None:
+        """Switch it on, with `more` devices.
+
+        The disk's cache is honest: what the guest flushed is in the file, else not (writethrough).
+        """
         assert self._process is None, "it is on"
         self.console.unlink(missing_ok=True)
-        command = self.command(watchdog=watchdog, clock=clock)
+        command = [*self.command(clock), *more]
         self.started_s = time.monotonic()
         with (self.folder / "qemu.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own words
 
-    def command(self, *, watchdog: bool, clock: str) -> list[str]:
+    def command(self, clock: str) -> list[str]:
         """What QEMU is started with: a PC."""
         command = [
             "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "Opteron_G3",
@@ -74,8 +86,6 @@ class Machine:
             "-serial", f"file:{self.console}",
             "-serial", f"unix:{self.folder / 'shell'},server=on,wait=off",
         ]  # fmt: skip
-        if watchdog:
-            command += ["-device", "i6300esb,addr=0x7", "-action", "watchdog=reset"]
         for name, text in shell_on("ttyS1").items():
             coded = base64.b64encode(text.encode()).decode()
             command += ["-smbios", f"type=11,value=io.systemd.credential.binary:{name}={coded}"]

@@ -7,7 +7,7 @@ import base64
 import shutil
 from pathlib import Path
 
-from bench.processes import Failed
+from bench.processes import must
 from campaigns.image.card import boot_file, check_card
 from campaigns.image.figures import Figures
 from campaigns.image.machine import Machine, shell_on
@@ -22,7 +22,7 @@ TERMINAL = "ttyS1"
 class Pi(Machine):
     """An emulated Pi 3 with this card, and no network. Its one serial line is console and shell."""
 
-    def command(self, *, watchdog: bool, clock: str) -> list[str]:  # noqa: ARG002  a Pi has its own watchdog and no clock
+    def command(self, clock: str) -> list[str]:  # noqa: ARG002  a Pi has none
         """What QEMU is started with, the boot partition's files in the folder beside the card."""
         for name in ("kernel8.img", "initrd.img", DEVICE_TREE):
             (self.folder / name).write_bytes(boot_file(self.disk, name))
@@ -61,21 +61,16 @@ def on_a_pi(image: Path, folder: Path, patience_s: float, figures: Figures) -> N
 
 def _sound(pi: Machine, figures: Figures) -> None:
     failed = pi.shell("systemctl list-units --failed --plain --no-legend")
-    _must(not failed, f"failed units: {failed}")
+    must(not failed, f"failed units: {failed}")
     figures.note("machine", pi.shell("tr -d '\\0' </proc/device-tree/model; uname -rm"))
-    _must(
+    must(
         "erofs ro" in pi.shell("findmnt -no FSTYPE,OPTIONS / | tr -s ' '"),
         "the root is not a read-only erofs",
     )
     grown = int(pi.shell("df --output=size -BM /var | tail -n 1").strip(" M\n"))
-    _must(grown > 1_500, f"the data partition has {grown} MiB on a card of 4 GiB")
+    must(grown > 1_500, f"the data partition has {grown} MiB on a card of 4 GiB")
     figures.note("data partition on a card of 4 GiB", f"{grown} MiB")
-    _must(pi.shell("cat /run/storebox-slot") == "a", "another slot than a runs")
+    must(pi.shell("cat /run/storebox-slot") == "a", "another slot than a runs")
     armed = pi.shell("cat /sys/class/watchdog/watchdog0/identity /sys/class/watchdog/watchdog0/state")
-    _must("active" in armed, f"watchdog: {armed}")
+    must("active" in armed, f"watchdog: {armed}")
     figures.note("watchdog", armed.replace("\n", ", "))
-
-
-def _must(holds: bool, what: str) -> None:
-    if not holds:
-        raise Failed(what)

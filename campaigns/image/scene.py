@@ -3,11 +3,12 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import Failed, call, program
+from bench.processes import Failed, call, must, program
 from campaigns.image.figures import Figures
 from campaigns.image.machine import Machine
 from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
@@ -31,11 +32,34 @@ class Scene:
         """A figure for the end."""
         self.figures.note(what, value)
 
-    def boot(self, *, watchdog: bool = False, clock: str = "utc") -> float:
-        """Switch it on; seconds until a till is served."""
-        self.machine.start(watchdog=watchdog, clock=clock)
+    def boot(self, *, clock: str = "utc", more: Sequence[str] = ()) -> float:
+        """Switch it on, with `more` devices; seconds until a till is served."""
+        self.machine.start(clock=clock, more=more)
         self.machine.wait_for("storebox: READY", self.patience_s)
         return time.monotonic() - self.machine.started_s
+
+    def in_the_books(self) -> int:
+        """How many acked sales the till knows; each is in head office's books exactly once."""
+        acked = self.till.acked()
+        token = self.office.ask("admin-token")
+        held = list[str]()
+        after = ""
+        while True:
+            request = urllib.request.Request(
+                f"https://127.0.0.1:{self.office.port}/v1/sales?after={after}&limit=1000",
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            context = self.office.context()
+            with urllib.request.urlopen(request, context=context, timeout=30) as answer:  # noqa: S310  our own head office
+                rows = [json.loads(line) for line in answer.read().splitlines()]
+            if not rows:
+                break
+            held += [row["sale_id"] for row in rows]
+            after = rows[-1]["sale_id"]
+        must(len(held) == len(set(held)), "a sale is in the books twice")
+        lost = set(acked) - set(held)
+        must(not lost, f"{len(lost)} acked sales are not in the books")
+        return len(acked)
 
 
 @contextlib.contextmanager

@@ -157,7 +157,8 @@ def _until(scene: Scene, reached: Callable[[], bool], what: str) -> None:
     while not reached():
         if time.monotonic() > until_s:
             raise Failed(f"{what}: {scene.machine.said()}")
-        time.sleep(2)
+        # Asking starts a program, on the processors that the machine inside needs.
+        time.sleep(10)
 
 
 def _counting_from(starts: int, scene: Scene) -> Callable[[], bool]:
