@@ -59,6 +59,17 @@ def test_systemd_finds_no_fault_in_a_unit(unit: Path, tmp_path: Path) -> None:
     assert verified.returncode == 0
 
 
+def test_a_service_that_becomes_another_user_is_root_without_saying_so() -> None:
+    # With User=root and a filter of system calls systemd 257 takes CAP_SETUID away, whatever the unit says
+    # (src/core/exec-invoke.c).
+    becomes = [
+        unit.name for unit in UNITS if "CAP_SETUID" in " ".join(values(unit.name, "CapabilityBoundingSet"))
+    ]
+
+    assert becomes
+    assert [name for name in becomes if values(name, "User")] == []
+
+
 def works_without_privilege(unit: Path) -> bool:
     return values(unit.name, "User") not in ([], ["root"]) or values(unit.name, "DynamicUser") == ["yes"]
 
