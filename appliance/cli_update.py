@@ -22,12 +22,13 @@ from appliance.gateways.identity import Identity
 from appliance.gateways.mdns import look_around
 from appliance.gateways.mdns_lookup import look_up
 from appliance.gateways.rauc import Rauc
+from appliance.gateways.units import ended_by_itself
 from appliance.places import files_in
 from appliance.runtime.clock import SystemClock
 from appliance.runtime.keyfile import read_public_pem
 from appliance.runtime.logs import log_to_stderr
 from appliance.services.installing import Installer
-from appliance.services.proving import Check, prove
+from appliance.services.proving import Check, Hopeless, prove
 from appliance.services.trial import trial_sale
 from appliance.services.verification import verify_journal
 from appliance.storage.update_files import UpdateFiles, UpdateRecords
@@ -39,6 +40,8 @@ REBOOT_ARGUMENT = Path("/run/storebox-reboot-argument")
 MDNS_S = 5.0
 # To walk a long journal on a slow card; the daemon itself has proven its end before it answers.
 JOURNAL_S = 600.0
+# So many ends before it ever answered; one is what a damaged journal costs, which is set aside at the next start.
+ENDED_MAX = 3
 # The prover ends by itself; this is for one that does not.
 SPARE_S = 30.0
 
@@ -148,7 +151,13 @@ async def _prove(config: Config) -> Verdict:
 
 async def _port_answers(config: Config) -> None:
     files = files_in(config)
-    await asyncio.to_thread(ask_daemon, files.url, files.console_token, "GET", "/readyz")
+    try:
+        await asyncio.to_thread(ask_daemon, files.url, files.console_token, "GET", "/readyz")
+    except (StoreboxError, OSError) as error:
+        # The shop has no box meanwhile: a daemon that falls again and again is not waited for.
+        if (ended := await asyncio.to_thread(ended_by_itself)) >= ENDED_MAX:
+            raise Hopeless(f"the daemon has ended {ended} times: {error}") from error
+        raise
 
 
 async def _sale_comes_through(config: Config, clock: SystemClock) -> None:

@@ -15,8 +15,14 @@ from appliance.runtime.clock import Clock
 AGAIN_S = 1.0
 
 
+class Hopeless(Exception):
+    """It does not hold, and no time will mend that; the text says why."""
+
+
 class Check(NamedTuple):
     """What must hold, and what it means when it does not. `look` raises StoreboxError or OSError with the reason.
+
+    It raises Hopeless when nobody needs to wait any longer.
 
     `within_s` tells, as the check begins, how long it may take.
     """
@@ -44,6 +50,9 @@ async def _in_time(check: Check, clock: Clock) -> Verdict:
         while True:
             try:
                 await check.look()
+            except Hopeless as error:
+                said = str(error)
+                return
             except (StoreboxError, OSError) as error:
                 said = str(error) or type(error).__name__
                 if check.once:

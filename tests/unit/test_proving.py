@@ -6,7 +6,7 @@ import pytest
 
 from appliance.domain.errors import NotReady
 from appliance.domain.update import Reason, Verdict
-from appliance.services.proving import Check, prove
+from appliance.services.proving import Check, Hopeless, prove
 from tests.fakes.clock import FakeClock
 
 
@@ -50,6 +50,21 @@ async def test_the_first_that_does_not_hold_in_its_time_decides() -> None:
     )
 
     assert (verdict, took_s, sale.looks) == (Verdict(Reason.PORT_SILENT, "not yet"), 120.0, 0)
+
+
+async def test_what_no_time_mends_is_not_waited_for() -> None:
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise Hopeless("it has ended 3 times")
+        raise NotReady("not yet")
+
+    verdict, took_s = await verdict_of(Check(Reason.PORT_SILENT, look, lambda: 120.0))
+
+    assert (verdict, took_s) == (Verdict(Reason.PORT_SILENT, "it has ended 3 times"), 2.0)
 
 
 async def test_one_that_says_nothing_at_all_is_too_slow() -> None:

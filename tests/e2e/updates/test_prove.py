@@ -1,6 +1,7 @@
 """`storebox prove`, beside a real daemon that speaks TLS: what a release must show, and what a failure is called."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -42,10 +43,9 @@ def a_box(folder: Path, *, mdns: str = LOOPBACK) -> Iterator[Path]:
         yield config
 
 
-def proof(config: Path) -> tuple[int, Any]:
-    done = subprocess.run(
-        [program("storebox"), "prove", "--json", "--config", str(config)], capture_output=True, check=False
-    )
+def proof(config: Path, path: str = "/usr/bin:/bin") -> tuple[int, Any]:
+    command = [program("storebox"), "prove", "--json", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PATH": path})
     return done.returncode, json.loads(done.stdout)
 
 
@@ -68,6 +68,23 @@ def test_a_box_that_does_not_run_is_silent(tmp_path: Path) -> None:
 
     code, verdict = proof(write_config(tmp_path, prove_s=2.0))
     assert (code, verdict["reason"]) == (1, "port-silent")
+
+
+@pytest.mark.parametrize(("ended", "prove_s"), [("2", 2.0), ("3", 3_600.0)])
+def test_a_daemon_that_falls_again_and_again_is_not_waited_for(
+    tmp_path: Path, ended: str, prove_s: float
+) -> None:
+    with a_box(tmp_path):
+        pass
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "systemctl").write_text(f"#!/bin/sh\n[ $4 = storebox.service ] && echo {ended}\n")
+    (programs / "systemctl").chmod(0o755)
+
+    code, verdict = proof(write_config(tmp_path, prove_s=prove_s), f"{programs}:/usr/bin:/bin")
+
+    assert (code, verdict["reason"]) == (1, "port-silent")
+    assert ("ended 3 times" in verdict["detail"]) == (ended == "3")
 
 
 def test_a_sale_that_does_not_come_through_is_named(tmp_path: Path) -> None:
