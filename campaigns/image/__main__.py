@@ -68,6 +68,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder: Path = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            parser.error(f"{folder} is not empty")
         figures, broken = Figures(), list[str]()
         try:
             if options.arch == "rpi":

@@ -18,6 +18,8 @@ def power(scene: Scene) -> None:
     """The plug is pulled in the middle of selling, again and again: each acked sale is still there, and READY comes."""
     rng = random.Random(SEED)
     boots = list[float]()
+    scene.till.sell(1, 0.0)
+    scene.till.wait(scene.patience_s)
     for number in range(1, scene.cuts + 1):
         known = len(scene.till.acked())
         scene.till.sell(400, 0.2)
