@@ -31,9 +31,9 @@ help:  ## this list
 run: $(RUN_VENV)/.installed  ## a whole shop on this desk: make run ARGS="--help"
 	$(RUN_VENV)/bin/storebox-demo $(ARGS)
 
-test: $(VENV)/.installed $(SCAN_VENV)/.locked $(if $(PYTHON_3_13),$(SECOND_VENV)/.installed)  ## the suite, its coverage gate, and again on Python 3.13 when found
+test: $(VENV)/.installed $(SCAN_VENV)/.locked $(if $(PYTHON_3_13),$(SECOND_VENV)/.installed)  ## the suite, its coverage gate, and again without campaigns on Python 3.13 when found
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) $(if $(ARGS),,$(COVERAGE)) $(ARGS)
-	$(if $(PYTHON_3_13),$(SECOND_VENV)/bin/python -m pytest $(PYTEST_ARGS) $(ARGS),@echo "Python 3.13 not found: its run is left out")
+	$(if $(PYTHON_3_13),$(SECOND_VENV)/bin/python -m pytest $(PYTEST_ARGS) $(or $(ARGS),-m "not campaign"),@echo "Python 3.13 not found: its run is left out")
 
 check: $(VENV)/.installed  ## formatting, lint and types; changes nothing
 	$(VENV)/bin/ruff format --check .

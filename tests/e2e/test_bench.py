@@ -38,6 +38,7 @@ def measurable(folder: Path) -> set[str]:
     return FIGURES - left_out
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_quick_run_measures_every_figure_and_keeps_it(tmp_path: Path) -> None:

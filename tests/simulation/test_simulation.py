@@ -17,7 +17,7 @@ from campaigns.simulation.shop import Shop
 from tests.fakes import mutants
 from tests.fakes.sales import a_sale
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.campaign, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import pytest
 from campaigns.hostile.__main__ import campaign
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_500_bad_requests_cost_no_sale_and_no_answer_that_is_not_documented() -> None:

@@ -105,6 +105,7 @@ def stage_of(folder: Path) -> str:
     return "enrolled"
 
 
+@pytest.mark.campaign
 @pytest.mark.timeout(600)
 async def test_a_hundred_interrupted_enrolments_end_enrolled(tmp_path: Path) -> None:
     rng = random.Random(7)
@@ -180,6 +181,7 @@ class Cutter:
         writer.close()
 
 
+@pytest.mark.campaign
 @pytest.mark.timeout(300)
 async def test_power_that_goes_with_the_line_leaves_nothing_between(tmp_path: Path) -> None:
     rng = random.Random(11)
