@@ -30,6 +30,9 @@ LEFT_OVER = (
     "var/lib/dbus/machine-id", "var/lib/systemd/*", "var/cache/*/*", "var/cache/*", "var/log/*", "var/lib/dpkg/*-old",
     "etc/*-", "etc/ssh/ssh_host_*", "etc/.pwd.lock", "etc/apt/sources.list", "tmp/*", "run/*",
 )  # fmt: skip
+# Defaults in a folder that leads to the data partition, and what keeps the boot partition of a Debian that is changed
+# in place.
+IN_THE_WAY = ("etc/iwd/main.conf", "etc/initramfs/post-update.d/z50-raspi-firmware")
 ENABLED = (
     "nftables", "systemd-networkd", "systemd-resolved", "systemd-timesyncd", "storebox", "storebox-first-boot",
     "storebox-grow", "storebox-ssh", "storebox-console", "storebox-console.path", "storebox-update.path",
@@ -58,6 +61,8 @@ def make_root(
         for unused in UNUSED_MODULES:
             shutil.rmtree(module / "kernel" / unused, ignore_errors=True)
         inside(root, "depmod", module.name)
+    for name in IN_THE_WAY:
+        (root / name).unlink(missing_ok=True)
     for files in (HERE / "files", HERE / f"files.{kind}"):
         _lay_over(files, root)
     _put_units(source / "systemd", root)
