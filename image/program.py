@@ -40,8 +40,11 @@ def put_program(architecture: str, epoch: int, source: Path, work: Path, root: P
     run(sys.executable, "-m", "pip", "install", *options, "--no-index", _wheel(epoch, source, work))
     shutil.rmtree(site / "bin", ignore_errors=True)
     for named in site.glob("*.dist-info/direct_url.json"):
-        # Says where on this machine the wheel lay.
+        # Says where on this machine the wheel lay, and so does its hash.
         named.unlink()
+        record = named.with_name("RECORD")
+        kept = [line for line in record.read_text().splitlines(keepends=True) if named.name not in line]
+        record.write_text("".join(kept))
     programs = root / HOME / "bin"
     programs.mkdir()
     (programs / "python").symlink_to(f"/usr/bin/python{PYTHON}")
