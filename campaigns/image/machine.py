@@ -113,6 +113,10 @@ class Machine:
         """How often the firmware has begun to load a kernel since the machine was switched on."""
         return self.console.read_bytes().count(b"EFI stub")
 
+    def readies(self) -> int:
+        """How often the box has said since then that it serves."""
+        return self.console.read_bytes().count(b"storebox: READY")
+
     def forget_shell(self) -> None:
         """It restarted: the shell inside is another one."""
         if self._shell is not None:

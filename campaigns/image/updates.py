@@ -77,13 +77,14 @@ def broken(scene: Scene) -> None:
     ):
         scene.till.sell(5, 0.2)
         scene.till.wait(scene.patience_s)
-        more_starts = _counting_from(scene.machine.starts(), scene)
+        more_starts = _counting_from(scene.machine.starts(), scene.machine.starts)
         number, _ = _offer(scene, release)
         _until(scene, more_starts, f"{what} is never tried")
-        left_s = time.monotonic()
-        _until_said(scene, number, ("update_rolled_back", "never-came-up"))
+        left_s, known = time.monotonic(), scene.machine.readies()
+        _until(scene, _counting_from(known, scene.machine.readies), f"{what}: the box never comes back")
         took_s = time.monotonic() - left_s
-        scene.note(f"{what}: restart to head office knowing why", f"{took_s:.0f} s")
+        scene.note(f"{what}: restart to a till served by the release before", f"{took_s:.0f} s")
+        _until_said(scene, number, ("update_rolled_back", "never-came-up"))
         if _where(scene) != before:
             raise Failed(f"{before} became {_where(scene)}")
         if took_s > BACK_MAX_S:
@@ -161,9 +162,9 @@ def _until(scene: Scene, reached: Callable[[], bool], what: str) -> None:
         time.sleep(10)
 
 
-def _counting_from(starts: int, scene: Scene) -> Callable[[], bool]:
-    """Whether the firmware has begun to start a kernel more often than this."""
-    return lambda: scene.machine.starts() > starts
+def _counting_from(known: int, count: Callable[[], int]) -> Callable[[], bool]:
+    """Whether something has happened more often than was known."""
+    return lambda: count() > known
 
 
 def _where(scene: Scene) -> tuple[str, str]:
