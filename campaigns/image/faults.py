@@ -126,9 +126,15 @@ def usb(scene: Scene) -> None:
     """A stick with the right name gets the box's report, and the screen says when it may be pulled."""
     file = scene.machine.folder / "stick.img"
     call(["mformat", "-C", "-F", "-v", "STOREBOX", "-T", str(STICK_BYTES // 512), "-i", str(file), "::"])
+    with file.open("r+b") as content:
+        # mtools invents a partition table in the boot sector, which shows the stick a second time.
+        content.seek(446)
+        content.write(bytes(64))
     scene.machine.cut()
     scene.boot(more=stick(file))
     took_s = scene.machine.wait_for("the report is on the stick", scene.patience_s)
+    failed = scene.machine.shell("systemctl list-units --failed --plain --no-legend")
+    must(not failed, f"failed units: {failed}")
     scene.machine.cut()
     listed = call(["mdir", "-/", "-b", "-i", str(file), "::"]).decode().split()
     names = sorted(name.rpartition("/")[2] for name in listed if not name.endswith("/"))
