@@ -69,6 +69,7 @@ def make_root(
     _put_updates(kind, work / "keys", root)
     put_program(recipe.architecture, epoch, source, work, root)
     _settle(kind, version, root)
+    _set_times(epoch, root)
     inside(root, "update-initramfs", "-c", "-k", "all", environment={"SOURCE_DATE_EPOCH": str(epoch)})
     compile_all(root)
     _clean(epoch, root)
@@ -165,6 +166,12 @@ def _settle(kind: Kind, version: str, root: Path) -> None:
     inside(root, "systemctl", "--quiet", "mask", *MASKED)
     inside(root, "systemctl", "--quiet", "set-default", "multi-user.target")
     (root / "boot/firmware").mkdir(parents=True, exist_ok=True)
+
+
+def _set_times(epoch: int, root: Path) -> None:
+    """One time for all: the initrd takes times over, and those of a kept base are of another day."""
+    for path in (root, *root.rglob("*")):
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
 
 
 def _clean(epoch: int, root: Path) -> None:
