@@ -103,6 +103,7 @@ def sales(scene: Scene) -> None:
     scene.till.wait(scene.patience_s)
     sold = _written(scene)
     scene.in_the_books()
+    # A stretch in which nobody sells: what is written then is the box's own.
     time.sleep(IDLE_S)
     idle_day = (_written(scene) - sold) / IDLE_S * 86_400
     a_sale = (sold - before) / MEASURED_SALES
@@ -117,7 +118,7 @@ def sales(scene: Scene) -> None:
     until_s = time.monotonic() + scene.patience_s
     while (told := scene.till.status()["machine"]["written_day_bytes"]) is None or told < sold:
         must(time.monotonic() < until_s, f"the box says that it wrote {told} bytes, of {sold}")
-        time.sleep(1)
+        time.sleep(1)  # another machine is watched from outside: nothing here wakes when it has said so
     scene.note("written since power-on, as the box tells", f"{told / 1e6:.0f} MB")
 
 

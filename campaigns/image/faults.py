@@ -25,7 +25,7 @@ def power(scene: Scene) -> None:
         known = len(scene.till.acked())
         scene.till.sell(400, 0.2)
         acked = scene.till.wait_for_acks(known + rng.randint(0, 12), scene.patience_s)
-        time.sleep(rng.uniform(0.0, 0.5))
+        time.sleep(rng.uniform(0.0, 0.5))  # the cut falls at any moment, not only right after an ack
         scene.machine.cut()
         scene.till.stop()
         acked = scene.till.acked()
@@ -64,7 +64,7 @@ def hung(scene: Scene) -> None:
     until_s = time.monotonic() + scene.patience_s
     while machine.shell("systemctl show --value -p MainPID storebox") in {before, "0"}:
         must(time.monotonic() < until_s, "a stopped daemon is never started again")
-        time.sleep(0.5)
+        time.sleep(0.5)  # systemd inside is asked again; nothing here wakes when it has acted
     said = machine.shell("journalctl -b -o cat -u storebox --no-pager | grep -c 'Watchdog timeout'")
     must(said != "0", "it was not the watchdog")
     began = machine.shell("systemctl show --value -p ExecMainStartTimestampMonotonic storebox")
@@ -99,12 +99,12 @@ def full(scene: Scene) -> None:
     until_s = time.monotonic() + scene.patience_s
     while "disk-full" not in (issues := scene.till.status()["issues"]):
         must(time.monotonic() < until_s, f"a full disk is no issue: {issues}")
-        time.sleep(1)
+        time.sleep(1)  # the box looks at its disk in its own time, and tells who asks
     must(machine.shell("systemctl is-active storebox") == "active", "a full disk ended the daemon")
     machine.shell("rm /var/full; sync")
     while scene.till.status()["issues"]:
         must(time.monotonic() < until_s + scene.patience_s, f"no room again: {scene.till.status()['issues']}")
-        time.sleep(1)
+        time.sleep(1)  # the box looks at its disk in its own time, and tells who asks
     scene.till.sell(1, 0.0)
     scene.till.wait(scene.patience_s)
     scene.note("disk full", "refused and said so, sold again afterwards")

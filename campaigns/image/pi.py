@@ -22,7 +22,7 @@ TERMINAL = "ttyS1"
 class Pi(Machine):
     """An emulated Pi 3 with this card, and no network. Its one serial line is console and shell."""
 
-    def command(self, clock: str) -> list[str]:  # noqa: ARG002  a Pi has none
+    def command(self, clock: str) -> list[str]:  # noqa: ARG002  a Pi has no clock to set
         """What QEMU is started with, the boot partition's files in the folder beside the card."""
         for name in ("kernel8.img", "initrd.img", DEVICE_TREE):
             (self.folder / name).write_bytes(boot_file(self.disk, name))
