@@ -37,8 +37,11 @@ async def ended(process: Process) -> tuple[int | None, Any, str]:
 
 async def until_said(process: Process, words: str) -> None:
     assert process.stderr is not None
-    while words not in (line := (await process.stderr.readline()).decode()):
-        assert line, f"it never said {words!r}"
+    said = ""
+    while words not in said:
+        line = (await process.stderr.readline()).decode()
+        assert line, f"it never said {words!r}, but:\n{said}"
+        said += line
 
 
 def left_over(state: Path) -> list[str]:

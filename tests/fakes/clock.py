@@ -1,12 +1,16 @@
 """A clock whose time passes only when the test says so."""
 
 import asyncio
+import gc
 import heapq
+import inspect
 import itertools
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+
+import aiosqlite
 
 from appliance.domain.event import ClockQuality, ClockReading
 from appliance.runtime.clock import AGREEMENT_S
@@ -17,6 +21,8 @@ OPENING = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
 QUIET_TURNS = 3
 # A loop that is still busy after so many turns spins without ever waiting.
 TURNS_MAX = 100_000
+# Where aiosqlite waits for its thread.
+QUEUED = aiosqlite.Connection._execute.__code__
 
 
 class FakeClock:
@@ -165,7 +171,18 @@ def _thread_waited_for(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:
 
 def _is_inside_aiosqlite(task: asyncio.Task[Any]) -> bool:
     awaited: Any = task.get_coro()
-    while hasattr(awaited, "cr_await"):
-        awaited = awaited.cr_await
-    # Of all we await only aiosqlite's results hand out `coroutine.__await__()`, which hides what is inside.
-    return type(awaited).__name__ == "coroutine_wrapper"
+    while awaited is not None:
+        # A connection's own methods hand out `coroutine.__await__()`, which hides what is inside, and of all we await
+        # only they do; a cursor's show it.
+        if type(awaited).__name__ == "coroutine_wrapper" or getattr(awaited, "cr_code", None) is QUEUED:
+            return True
+        awaited = _awaited_by(awaited)
+    return False
+
+
+def _awaited_by(awaited: Any) -> Any:
+    """What a coroutine or an asynchronous generator (an `async with` of ours) waits for; None at the innermost."""
+    if type(awaited).__name__ == "async_generator_asend":
+        # A step of a generator does not tell whose it is, except to the garbage collector.
+        return next(filter(inspect.isasyncgen, gc.get_referents(awaited)), None)
+    return getattr(awaited, "ag_await" if inspect.isasyncgen(awaited) else "cr_await", None)

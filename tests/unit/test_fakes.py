@@ -2,9 +2,12 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import aiosqlite
 import msgspec
 import pytest
 
@@ -92,6 +95,29 @@ async def test_time_waits_for_the_disk(tmp_path: Path) -> None:
         loop.cancel()
 
     assert written == 7
+
+
+async def test_time_waits_for_a_database_whoever_asks_it_and_however() -> None:
+    clock = FakeClock()
+    wrote_s: list[float] = []
+    # The work comes to an end in a thread, long after the loop has nothing else to do.
+    slowly = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT max(i) FROM n"
+
+    @asynccontextmanager
+    async def reading() -> AsyncIterator[aiosqlite.Cursor]:
+        async with aiosqlite.connect(":memory:") as connection, connection.execute(slowly) as cursor:
+            yield cursor
+
+    async def work() -> None:
+        async with reading() as cursor:
+            await cursor.execute(slowly)
+            wrote_s.append(clock.monotonic())
+
+    async with asyncio.TaskGroup() as group:
+        before_s = clock.monotonic()
+        group.create_task(work())
+        await clock.advance(10)
+        assert wrote_s == [before_s]
 
 
 async def test_run_until_passes_just_as_much_time_as_it_takes() -> None:
