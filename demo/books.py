@@ -21,7 +21,8 @@ from till.copy import Copy, read_copies
 from till.wiring import COPIES_FILE
 
 PAGE = 1_000
-TIMEOUT_S = 10.0
+# A machine that is busy with much else stands still for seconds; a program that is gone refuses at once.
+TIMEOUT_S = 30.0
 Row = TypeVar("Row")
 
 
@@ -114,7 +115,7 @@ class Reader:
 
 @asynccontextmanager
 async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
-    """A session for readers: no proxies, short patience."""
+    """A session for readers: no proxies, some patience."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
         yield session
