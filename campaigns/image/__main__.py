@@ -6,6 +6,7 @@ Exit codes: 0 all promises held, 1 one broke, 2 misuse.
 import argparse
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -62,6 +63,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave disk, consoles and logs there")
     options = parser.parse_args()
     alone()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("image: told to stop")
+    )  # the machine's process ends with us
     image: Path = options.image or Path(".image", options.arch, "disk.img")
     if not image.exists():
         sys.exit(f"image: {image} is not there: `make image` builds it")
@@ -76,17 +80,16 @@ def main() -> None:
                 on_a_pi(image, folder, options.patience_s, figures)
             else:
                 with open_scene(image, folder, options.patience_s, options.cuts, figures) as scene:
-                    broken = _parts(scene, options.only or list(PARTS))
+                    _parts(scene, options.only or list(PARTS), broken)
         except Failed as error:
-            broken = [str(error)]
+            broken.append(str(error))
         print(figures.table())
     if broken:
         sys.exit("\n".join(f"image: {what}" for what in broken))
 
 
-def _parts(scene: Scene, names: list[str]) -> list[str]:
-    """What broke."""
-    broken = list[str]()
+def _parts(scene: Scene, names: list[str], broken: list[str]) -> None:
+    """One after another; what broke joins `broken`. Raises Failed when the box does not come back after that."""
     for name in names:
         print(f"== {name}", flush=True)
         try:
@@ -94,7 +97,10 @@ def _parts(scene: Scene, names: list[str]) -> list[str]:
         except Failed as error:
             broken.append(f"{name}: {error}")
             print(f"BROKEN {broken[-1]}", flush=True)
-    return broken
+            # Wherever that left the machine: the next part begins with one that is on.
+            scene.till.stop()
+            scene.machine.cut()
+            scene.boot()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.processes import Failed, call, must, program
 from campaigns.image.figures import Figures
-from campaigns.image.machine import Machine
+from campaigns.image.machine import SERVES, STARTED, Machine
 from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
 
 CARD_BYTES = 6 * 1024**3
@@ -18,7 +18,7 @@ CARD_BYTES = 6 * 1024**3
 
 @dataclass
 class Scene:
-    """A box that is enrolled and on."""
+    """A box that is enrolled and on. `firmware_s`: from its first power-on until its kernel began."""
 
     image: Path
     machine: Machine
@@ -27,6 +27,7 @@ class Scene:
     patience_s: float
     cuts: int
     figures: Figures
+    firmware_s: float = 0.0
 
     def note(self, what: str, value: str) -> None:
         """A figure for the end."""
@@ -35,7 +36,7 @@ class Scene:
     def boot(self, *, clock: str = "utc", more: Sequence[str] = ()) -> float:
         """Switch it on, with `more` devices; seconds until a till is served."""
         self.machine.start(clock=clock, more=more)
-        self.machine.wait_for("storebox: READY", self.patience_s)
+        self.machine.wait_for(SERVES, self.patience_s)
         return time.monotonic() - self.machine.started_s
 
     def in_the_books(self) -> int:
@@ -81,6 +82,7 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int, figures:
         with machine:
             scene = Scene(image, machine, office, Till(folder), patience_s, cuts, figures)
             machine.start()
+            scene.firmware_s = machine.wait_for(STARTED, patience_s)
             scene.note(
                 "first power-on to a box that answers", f"{machine.wait_for('storebox: ', patience_s):.0f} s"
             )

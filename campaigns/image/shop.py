@@ -94,7 +94,11 @@ class Till:
     def wait(self, limit_s: float) -> None:
         """Until all is sold and in the cloud. Raises Failed."""
         assert self._running is not None
-        if code := self._running.wait(limit_s):
+        try:
+            code = self._running.wait(limit_s)
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"the till does not end in {limit_s:.0f} s") from error
+        if code:
             raise Failed(f"the till exited {code}: {(self._folder / 'till.log').read_text()[-1000:]}")
         self._running = None
 
