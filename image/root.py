@@ -23,7 +23,7 @@ UNUSED_MODULES = (
     "sound", "drivers/media", "drivers/infiniband", "drivers/isdn", "drivers/staging", "drivers/iio", "drivers/comedi",
     "drivers/gpu/drm/amd", "drivers/gpu/drm/nouveau", "drivers/gpu/drm/radeon", "drivers/gpu/drm/i915",
     "drivers/gpu/drm/xe", "drivers/net/wireless/ath", "drivers/net/wireless/intel",
-    "drivers/net/wireless/mediatek", "drivers/net/wireless/realtek", "drivers/net/wireless/marvell",
+    "drivers/net/wireless/mediatek", "drivers/net/wireless/realtek", "drivers/net/wireless/marvell", "arch/x86/kvm",
 )  # fmt: skip
 # What the packages' own set-up leaves that differs from build to build, or belongs to one box.
 LEFT_OVER = (
@@ -39,12 +39,15 @@ ENABLED = (
     "storebox-commit",
 )  # fmt: skip
 ENABLED_ON: dict[Kind, tuple[str, ...]] = {"amd64": ("storebox-boot-entries",), "rpi": ("iwd",)}
-# Nobody logs in at a console, and packages are never changed in place.
+# Nobody logs in at a console, packages are never changed in place, and nothing here traces or debugs the kernel, makes
+# file systems in programs, shares pages or queues by name, or runs programs of other machines.
 MASKED = (
     "getty@.service", "serial-getty@.service", "console-getty.service", "container-getty@.service", "ssh.service",
     "ssh.socket", "sshd-unix-local.socket", "systemd-firstboot.service", "systemd-networkd-wait-online.service",
     "rauc-mark-good.service", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
     "e2scrub_all.timer", "e2scrub_reap.service",
+    "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount",
+    "dev-hugepages.mount", "dev-mqueue.mount", "proc-sys-fs-binfmt_misc.automount", "systemd-binfmt.service",
     "systemd-update-done.service", "ldconfig.service", "systemd-sysusers.service", "systemd-hwdb-update.service",
 )  # fmt: skip
 
