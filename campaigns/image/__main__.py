@@ -63,9 +63,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave disk, consoles and logs there")
     options = parser.parse_args()
     alone()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit("image: told to stop")
-    )  # the machine's process ends with us
+    # The machine's process ends with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("image: told to stop"))
     image: Path = options.image or Path(".image", options.arch, "disk.img")
     if not image.exists():
         sys.exit(f"image: {image} is not there: `make image` builds it")

@@ -24,12 +24,8 @@ OFFICE = "10.0.2.2"
 # till's own address must be another one, or the box would hear from itself, and its kernel drops that.
 BOX = "10.0.2.15"
 # What the console says when the firmware is done, the kernel at its end, and the box when it serves; then, since when.
-STARTED, RESTARTS, SERVES, SERVED = (
-    "EFI stub",
-    "reboot: Restarting system",
-    "storebox: READY",
-    "s after power-on",
-)
+STARTED, RESTARTS = "EFI stub", "reboot: Restarting system"
+SERVES, SERVED = "storebox: READY", "s after power-on"
 # A kernel's own time, as it or the box tells it.
 _MOMENT = re.compile(r"^\[ *(\d+\.\d+)\] |, (\d+\.\d+) s after power-on", re.MULTILINE)
 # Devices that only some starts have.
@@ -140,8 +136,9 @@ class Machine:
             monitor.connect(str(self.folder / "monitor"))
             monitor.sendall(b'{"execute": "qmp_capabilities"}')
             try:
-                if any(json.loads(line).get("event") == "WATCHDOG" for line in monitor.makefile("rb")):
-                    return
+                with monitor.makefile("rb") as told:
+                    if any(json.loads(line).get("event") == "WATCHDOG" for line in told):
+                        return
             except TimeoutError as error:
                 raise Failed(f"no reset by the watchdog in {limit_s:.0f} s") from error
         raise Failed("the machine went away before its watchdog reset it")

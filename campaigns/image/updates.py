@@ -89,9 +89,9 @@ def _comes_back(scene: Scene, what: str, release: Release, before: tuple[str, st
     """Offer a release that is no good; how long from the restart for it until tills are served by the one before."""
     scene.till.sell(5, 0.2)
     scene.till.wait(scene.patience_s)
-    machine, served = scene.machine, scene.machine.heard()
+    machine, so_far = scene.machine, len(scene.machine.heard())
     number, _ = _offer(scene, release)
-    _until(scene, lambda: RESTARTS in machine.heard()[len(served) :], f"{what} is never tried")
+    _until(scene, lambda: RESTARTS in machine.heard()[so_far:], f"{what} is never tried")
     began_s, left = time.monotonic(), machine.heard().rindex(RESTARTS)
     _until(
         scene, lambda: SERVED in machine.heard()[left:].partition(SERVES)[2], f"{what}: it never comes back"

@@ -77,14 +77,13 @@ class Shop:
 
     async def _pass_until(self, reached: Callable[[Status], bool]) -> None:
         # Each question goes over the network, as the box's own requests do: they get their turn in between.
+        said = b""
         for _ in range(MOMENTS_MAX):
-            answer = await self.ask("GET", "/v1/status")
-            if reached(msgspec.json.decode(answer.body, type=Status)):
+            said = (await self.ask("GET", "/v1/status")).body
+            if reached(msgspec.json.decode(said, type=Status)):
                 return
             await self.clock.advance(MOMENT_S)
-        raise AssertionError(
-            f"not reached within {MOMENTS_MAX * MOMENT_S} s; the last status: {answer.body!r}"
-        )
+        raise AssertionError(f"not reached within {MOMENTS_MAX * MOMENT_S} s; the last status: {said!r}")
 
 
 def prepare(config: Config) -> tuple[Identity, str]:
