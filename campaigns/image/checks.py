@@ -4,6 +4,7 @@ import time
 
 from bench.processes import must
 from campaigns.image.scene import Scene
+from campaigns.image.until import until
 from image.tools import inside
 
 # What may be reached from outside: tills, mDNS, and SSH since this card brought a technician's key.
@@ -115,11 +116,17 @@ def sales(scene: Scene) -> None:
     must(day_mb <= WRITTEN_DAY_MAX_MB, f"{day_mb:.0f} MB would be written in a day")
     # The box tells its own figure: what the device has counted since the machine's start, less than a day ago.
     scene.machine.shell("systemctl restart storebox")
-    until_s = time.monotonic() + scene.patience_s
-    while (told := scene.till.status()["machine"]["written_day_bytes"]) is None or told < sold:
-        must(time.monotonic() < until_s, f"the box says that it wrote {told} bytes, of {sold}")
-        time.sleep(1)  # another machine is watched from outside: nothing here wakes when it has said so
-    scene.note("written since power-on, as the box tells", f"{told / 1e6:.0f} MB")
+
+    def told() -> int:
+        return scene.till.status()["machine"]["written_day_bytes"] or 0
+
+    until(
+        lambda: told() >= sold,
+        scene.patience_s,
+        lambda: f"the box says that it wrote {told()} bytes, of {sold}",
+        look_s=1.0,
+    )
+    scene.note("written since power-on, as the box tells", f"{told() / 1e6:.0f} MB")
 
 
 def soak(scene: Scene) -> None:

@@ -8,6 +8,7 @@ import time
 from bench.processes import Failed, call, must
 from campaigns.image.machine import SERVES, WATCHDOG, stick
 from campaigns.image.scene import Scene
+from campaigns.image.until import until
 
 DAEMON_BACK_MAX_S = 30.0
 RESET_MAX_S = 15.0
@@ -61,10 +62,11 @@ def hung(scene: Scene) -> None:
     machine = scene.machine
     before = machine.shell("systemctl show --value -p MainPID storebox")
     hung_s = float(machine.shell(f"kill -STOP {before}; cut -d ' ' -f 1 /proc/uptime"))
-    until_s = time.monotonic() + scene.patience_s
-    while machine.shell("systemctl show --value -p MainPID storebox") in {before, "0"}:
-        must(time.monotonic() < until_s, "a stopped daemon is never started again")
-        time.sleep(0.5)  # systemd inside is asked again; nothing here wakes when it has acted
+    until(
+        lambda: machine.shell("systemctl show --value -p MainPID storebox") not in {before, "0"},
+        scene.patience_s,
+        lambda: "a stopped daemon is never started again",
+    )
     said = machine.shell("journalctl -b -o cat -u storebox --no-pager | grep -c 'Watchdog timeout'")
     must(said != "0", "it was not the watchdog")
     began = machine.shell("systemctl show --value -p ExecMainStartTimestampMonotonic storebox")
@@ -96,15 +98,17 @@ def full(scene: Scene) -> None:
         "fallocate -l $(df --output=avail -B1 /var | tail -n 1) /var/full || dd if=/dev/zero of=/var/full bs=1M; true",
         600,
     )
-    until_s = time.monotonic() + scene.patience_s
-    while "disk-full" not in (issues := scene.till.status()["issues"]):
-        must(time.monotonic() < until_s, f"a full disk is no issue: {issues}")
-        time.sleep(1)  # the box looks at its disk in its own time, and tells who asks
+
+    def issues() -> list[str]:
+        told: list[str] = scene.till.status()["issues"]
+        return told
+
+    until(
+        lambda: "disk-full" in issues(), scene.patience_s, lambda: f"a full disk is no issue: {issues()}", 1.0
+    )
     must(machine.shell("systemctl is-active storebox") == "active", "a full disk ended the daemon")
     machine.shell("rm /var/full; sync")
-    while scene.till.status()["issues"]:
-        must(time.monotonic() < until_s + scene.patience_s, f"no room again: {scene.till.status()['issues']}")
-        time.sleep(1)  # the box looks at its disk in its own time, and tells who asks
+    until(lambda: not issues(), scene.patience_s, lambda: f"no room again: {issues()}", 1.0)
     scene.till.sell(1, 0.0)
     scene.till.wait(scene.patience_s)
     scene.note("disk full", "refused and said so, sold again afterwards")

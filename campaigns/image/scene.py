@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import Failed, call, must, program
+from bench.processes import call, must, program
 from campaigns.image.figures import Figures
-from campaigns.image.machine import SERVES, STARTED, Machine
+from campaigns.image.machine import SERVES, Machine
 from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
+from campaigns.image.until import until
 
 CARD_BYTES = 6 * 1024**3
 
 
 @dataclass
 class Scene:
-    """A box that is enrolled and on. `firmware_s`: from its first power-on until its kernel began."""
+    """A box that is enrolled and on."""
 
     image: Path
     machine: Machine
@@ -27,7 +28,6 @@ class Scene:
     patience_s: float
     cuts: int
     figures: Figures
-    firmware_s: float = 0.0
 
     def note(self, what: str, value: str) -> None:
         """A figure for the end."""
@@ -82,7 +82,6 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int, figures:
         with machine:
             scene = Scene(image, machine, office, Till(folder), patience_s, cuts, figures)
             machine.start()
-            scene.firmware_s = machine.wait_for(STARTED, patience_s)
             scene.note(
                 "first power-on to a box that answers", f"{machine.wait_for('storebox: ', patience_s):.0f} s"
             )
@@ -95,9 +94,11 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int, figures:
 
 def _until_enrolled(scene: Scene) -> None:
     """The claim is on the card: nobody does anything."""
-    until_s = time.monotonic() + scene.patience_s
+    shell = scene.machine.shell
     ready = "journalctl -b -u storebox -o cat | grep -q '^ready ' && echo yes || echo no"
-    while scene.machine.shell(ready) == "no":
-        if time.monotonic() > until_s:
-            raise Failed(f"not enrolled: {scene.machine.shell('journalctl -u storebox -o cat | tail -n 20')}")
-        time.sleep(1)
+    until(
+        lambda: shell(ready) == "yes",
+        scene.patience_s,
+        lambda: f"not enrolled: {shell('journalctl -u storebox -o cat | tail -n 20')}",
+        look_s=1.0,
+    )

@@ -5,13 +5,13 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.processes import Failed, call, program, serving
 from campaigns.image.machine import BOX, OFFICE
+from campaigns.image.until import until
 
 SHOP, TILL = "S042", "T1"
 ARTICLE = "3017620422003"
@@ -135,10 +135,10 @@ class Till:
 
     def wait_for_acks(self, more_than: int, limit_s: float) -> dict[str, dict[str, Any]]:
         """Until so many are acked. Raises Failed."""
-        until_s = time.monotonic() + limit_s
-        while len(acked := self.acked()) <= more_than:
-            if time.monotonic() > until_s:
-                log = (self._folder / "till.log").read_text()[-1500:]
-                raise Failed(f"only {len(acked)} sales acked in {limit_s:.0f} s: {log}")
-            time.sleep(0.5)
-        return acked
+        log = self._folder / "till.log"
+        until(
+            lambda: len(self.acked()) > more_than,
+            limit_s,
+            lambda: f"not {more_than + 1} sales acked in {limit_s:.0f} s: {log.read_text()[-1500:]}",
+        )
+        return self.acked()

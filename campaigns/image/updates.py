@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.processes import Failed, call, must
-from campaigns.image.machine import RESTARTS, SERVED, SERVES, own_s
+from campaigns.image.machine import RESTARTS, SERVES
 from campaigns.image.scene import Scene
+from campaigns.image.until import until
 from image.tools import Failed as NotMade
 from image.tools import inside, run
 
@@ -93,14 +94,9 @@ def _comes_back(scene: Scene, what: str, release: Release, before: tuple[str, st
     number, _ = _offer(scene, release)
     _until(scene, lambda: RESTARTS in machine.heard()[so_far:], f"{what} is never tried")
     began_s, left = time.monotonic(), machine.heard().rindex(RESTARTS)
-    _until(
-        scene, lambda: SERVED in machine.heard()[left:].partition(SERVES)[2], f"{what}: it never comes back"
-    )
-    wall_s, took_s = time.monotonic() - began_s, own_s(machine.heard()[left:], scene.firmware_s)
-    scene.note(
-        f"{what}: restart to a till served by the release before",
-        f"{took_s:.0f} s of the machine's own time, {wall_s:.0f} s by the clock on the wall",
-    )
+    _until(scene, lambda: SERVES in machine.heard()[left:], f"{what}: it never comes back")
+    took_s = time.monotonic() - began_s
+    scene.note(f"{what}: restart to a till served by the release before", f"{took_s:.0f} s")
     _until_said(scene, number, ("update_rolled_back", "never-came-up"))
     must(_where(scene) == before, f"{before} became {_where(scene)}")
     return took_s
@@ -171,11 +167,7 @@ def _until_said(scene: Scene, number: int, expected: tuple[str, str]) -> None:
 
 
 def _until(scene: Scene, reached: Callable[[], bool], what: str, *, look_s: float = 0.5) -> None:
-    until_s = time.monotonic() + scene.patience_s
-    while not reached():
-        if time.monotonic() > until_s:
-            raise Failed(f"{what}: {scene.machine.said()}")
-        time.sleep(look_s)  # the machine inside tells nobody here when it is there
+    until(reached, scene.patience_s, lambda: f"{what}: {scene.machine.said()}", look_s)
 
 
 def _where(scene: Scene) -> tuple[str, str]:
