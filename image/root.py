@@ -36,7 +36,7 @@ IN_THE_WAY = ("etc/iwd/main.conf", "etc/initramfs/post-update.d/z50-raspi-firmwa
 ENABLED = (
     "nftables", "systemd-networkd", "systemd-resolved", "systemd-timesyncd", "storebox", "storebox-first-boot",
     "storebox-grow", "storebox-ssh", "storebox-console", "storebox-console.path", "storebox-update.path",
-    "storebox-commit",
+    "storebox-commit", "storebox-trial-over.timer",
 )  # fmt: skip
 ENABLED_ON: dict[Kind, tuple[str, ...]] = {"amd64": ("storebox-boot-entries",), "rpi": ("iwd",)}
 # Nobody logs in at a console, packages are never changed in place, and nothing here traces or debugs the kernel, makes

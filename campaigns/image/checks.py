@@ -2,8 +2,8 @@
 
 import time
 
-from bench.processes import must
-from campaigns.image.scene import Scene
+from bench.processes import call, must
+from campaigns.image.scene import TECHNICIAN, Scene
 from campaigns.image.until import until
 from image.tools import inside
 
@@ -53,7 +53,16 @@ def system(scene: Scene) -> None:
     must(machine.shell("passwd --status root").split()[1] == "L", "root has a password")
     watchdog = machine.shell("systemctl show --value -p RuntimeWatchdogUSec -p RebootWatchdogUSec").split()
     must(set(watchdog) == {"14s"}, f"watchdog: {watchdog}")
-    machine.shell("nft list set inet box served")
+    _lets_in_a_technician(scene)
+    must(
+        "policy drop" in machine.shell("nft list chain inet box input"),
+        "the firewall lets in what it does not know",
+    )
+    kept = machine.shell("journalctl --header | grep -c '^File path: /var/log/journal/'")
+    must(int(kept) > 0, "the log is lost at a restart")
+    must(
+        machine.shell("/usr/lib/storebox/on-trial && echo yes || echo no") == "no", "a kept slot is on trial"
+    )
     for unit in machine.shell("ls /usr/lib/systemd/system/ | grep ^storebox | grep -v '\\.d$'").split():
         machine.shell(f"systemd-analyze verify --man=no --recursive-errors=no {unit}")
     score = float(
@@ -66,6 +75,16 @@ def system(scene: Scene) -> None:
         machine.shell("systemd-analyze").partition("=")[2].split("\n")[0].strip(),
     )
     _starts_fast_enough(scene)
+
+
+def _lets_in_a_technician(scene: Scene) -> None:
+    """By the key that came with the card, through the firewall."""
+    key, port = scene.machine.folder / TECHNICIAN, scene.machine.ssh_port
+    known = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes")
+    said = call(
+        ["ssh", "-q", "-i", str(key), "-p", str(port), *known, "root@127.0.0.1", "cat /run/storebox-slot"]
+    )
+    must(said == b"a\n", f"by SSH: {said!r}")
 
 
 def _starts_fast_enough(scene: Scene) -> None:

@@ -60,6 +60,7 @@ class Machine:
         self.folder = folder
         self.disk = disk
         self.console = folder / "console.log"
+        self.ssh_port = ssh_port
         self._network = f"user,id=net,hostfwd=tcp:{BOX}:8480-:8480,hostfwd=tcp:127.0.0.1:{ssh_port}-:22"
         self._process: subprocess.Popen[bytes] | None = None
         # It is on while this thread lives.

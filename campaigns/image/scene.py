@@ -15,6 +15,8 @@ from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
 from campaigns.image.until import until
 
 CARD_BYTES = 6 * 1024**3
+# The key of who may come in by SSH, in the scene's folder.
+TECHNICIAN = "technician"
 
 
 @dataclass
@@ -72,7 +74,7 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int, figures:
         claim.write_text(office.ask("claim", "--shop", SHOP))
         card = folder / "card.img"
         flash = ["flash", "--image", str(image), "--to", str(card), "--yes", "--claim-file", str(claim)]
-        key = folder / "technician"
+        key = folder / TECHNICIAN
         call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
         call([program("storebox-provision"), *flash, "--hostname", "nantes", "--ssh-key", f"{key}.pub"])
         with card.open("r+b") as file:
