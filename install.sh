@@ -44,26 +44,31 @@ unpack() {
     "$release/bin/pip" --isolated install "$@" --no-index "$wheel"
     "$release/bin/pip" check --disable-pip-version-check >/dev/null
     "$release/bin/storebox" --version >"$release/VERSION"
+    # Its units stay beside it: they are put back with it. Those of updates belong to an image with two slots.
+    cp -R "$here/systemd" "$release/systemd"
+    rm -f "$release"/systemd/storebox-update.* "$release"/systemd/storebox-commit.* "$release"/systemd/storebox-trial-failed.*
     trap - EXIT
 }
 
-put_units() {
-    # Those of updates belong to an image with two slots.
-    for unit in storebox.service storebox-escalate.service storebox-degraded.service storebox-again.timer; do
-        install -D -m 644 -t "$units" "$here/systemd/$unit"
+put_units_of() {
+    install -D -m 644 -t "$units" "$1"/systemd/storebox*.service "$1"/systemd/storebox*.timer
+    for unit in "$units"/storebox*.service "$units"/storebox*.timer; do
+        [ -e "$1/systemd/${unit##*/}" ] || rm -f "$unit"
     done
     for kind in sysusers.d tmpfiles.d; do
-        install -D -m 644 -t "/usr/local/lib/$kind" "$here/systemd/$kind/storebox.conf"
+        install -D -m 644 -t "/usr/local/lib/$kind" "$1/systemd/$kind/storebox.conf"
     done
-    install -D -m 644 -t /usr/local/lib/systemd/journald.conf.d "$here/systemd/journald.conf.d/storebox.conf"
-    install -D -m 755 -t /usr/lib/storebox "$here/systemd/libexec/escalate"
+    install -D -m 644 -t /usr/local/lib/systemd/journald.conf.d "$1/systemd/journald.conf.d/storebox.conf"
+    install -D -m 755 -t /usr/lib/storebox "$1/systemd/libexec/escalate"
     [ -e /etc/storebox/storebox.toml ] ||
-        install -D -m 644 -t /etc/storebox "$here/systemd/storebox.toml"
+        install -D -m 644 -t /etc/storebox "$1/systemd/storebox.toml"
     systemd-sysusers storebox.conf
     systemd-tmpfiles --create storebox.conf
+    [ "$started" = no ] || systemctl try-restart systemd-journald.service
 }
 
 switch_to() {
+    put_units_of "$1"
     ln -sfn "$1" "$program.new"
     mv -T "$program.new" "$program"
 }
@@ -89,11 +94,9 @@ put_in() {
     [ -f "$wheel" ] || misuse "there is no wheel $wheel"
     before=$(readlink "$program" || true)
     unpack
-    put_units
     switch_to "$release"
     ln -sfn "$program/bin/storebox" /usr/bin/storebox
     systemctl --quiet enable storebox.service
-    [ "$started" = no ] || systemctl try-restart systemd-journald.service
     if [ "$started" = yes ] && ! start; then
         [ -n "$before" ] || fail "it does not start: journalctl -u storebox"
         switch_to "$before"

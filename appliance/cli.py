@@ -31,7 +31,7 @@ from appliance.places import files_in
 from appliance.runtime.clock import SystemClock
 from appliance.runtime.files import write_whole
 from appliance.runtime.logs import log_to_stderr
-from appliance.runtime.notify import notify
+from appliance.runtime.notify import notify, still_starting
 from appliance.runtime.process import run_daemon, settle
 from appliance.setup import Setup, until_enrolled
 from appliance.stopped import new_epoch
@@ -56,6 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve tills until SIGTERM or SIGINT; before, wait for the box to be enrolled."""
     config = _configured(options)
+    # What takes longest on a slow card is over: the program is read.
+    still_starting()
     log_to_stderr()
 
     async def serve(stop: asyncio.Event) -> None:

@@ -30,7 +30,7 @@ from appliance.runtime.ballast import Ballast
 from appliance.runtime.clock import Clock
 from appliance.runtime.database import read_only_uri
 from appliance.runtime.files import sole_owner, write_whole
-from appliance.runtime.notify import is_watched, notify
+from appliance.runtime.notify import is_watched, notify, still_starting
 from appliance.runtime.supervision import Service, supervised
 from appliance.runtime.tls import JudgedContext, load_identity
 from appliance.runtime.trusted_time import TrustedClock
@@ -114,7 +114,9 @@ async def open_inside(
         sealer = Sealer(
             identity.box, identity.signer, clock, identity.keychain.keys, tuple(identity.rotations)
         )
-        journal = await stack.enter_async_context(open_or_set_aside(files.journal, sealer, head_file))
+        journal = await stack.enter_async_context(
+            open_or_set_aside(files.journal, sealer, head_file, gets_on=still_starting)
+        )
         await follow_key(journal, head_file, identity.keychain)
         outgoing = await stack.enter_async_context(outside.open_outgoing(read_only_uri(files.journal)))
         mirror = await stack.enter_async_context(open_mirror(files.mirror))

@@ -6,6 +6,9 @@ import socket
 
 log = logging.getLogger(__name__)
 
+# How long a sign that the start gets on is good for.
+EXTENSION_S = 60
+
 
 def notify(state: str) -> None:
     """Send e.g. "READY=1" or "STOPPING=1"; does nothing when not started by systemd (no NOTIFY_SOCKET).
@@ -23,6 +26,14 @@ def notify(state: str) -> None:
             channel.send(state.encode())
         except OSError as error:
             log.warning("notify.failed", extra={"state": state, "error": str(error)})
+
+
+def still_starting() -> None:
+    """Tell that a start gets on: from now on it has `EXTENSION_S`, also past the unit's `TimeoutStartSec=`.
+
+    For what may take long before READY, at each step of it; who hangs must fall silent. May be called on any thread.
+    """
+    notify(f"EXTEND_TIMEOUT_USEC={EXTENSION_S * 1_000_000}")
 
 
 def is_watched() -> bool:

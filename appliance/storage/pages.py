@@ -15,6 +15,8 @@ WAL_HEADER, FRAME_HEADER = 32, 24
 FIRST_PAGE_HEADER = 100
 # No event or envelope is longer; a damaged length must not claim much memory.
 ROW_BYTES_MAX = 1024 * 1024
+# After so many pages who reads them tells that it gets on: seconds on a slow card.
+PAGES_A_SIGN = 1_024
 
 
 class Rows(NamedTuple):
@@ -60,10 +62,12 @@ class Pages:
         if self._wal:
             self._wal.close()
 
-    def rows(self) -> Iterator[Rows]:
-        """Every row that can be read, in the order of the pages."""
-        for number in sorted({*range(1, self.count + 1), *self._frames}):
+    def rows(self, gets_on: Callable[[], None] = lambda: None) -> Iterator[Rows]:
+        """Every row that can be read, in the order of the pages; `gets_on` is called after each `PAGES_A_SIGN`."""
+        for done, number in enumerate(sorted({*range(1, self.count + 1), *self._frames}), start=1):
             yield from self._rows_of(number)
+            if done % PAGES_A_SIGN == 0:
+                gets_on()
 
     def _rows_of(self, number: int) -> Iterator[Rows]:
         page = self._page(number)

@@ -5,7 +5,7 @@ page by page (storage/pages.py), and what was found goes into a scratch database
 """
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -119,11 +119,14 @@ def _scratch(copy: Path) -> Path:
     return path
 
 
-def last_epoch_in(damaged: Path) -> int:
-    """The last epoch that any event or signed head in a damaged journal is of; 0 when none can be read. Blocks."""
+def last_epoch_in(damaged: Path, gets_on: Callable[[], None]) -> int:
+    """The last epoch that any event or signed head in a damaged journal is of; 0 when none can be read.
+
+    Blocks, for minutes on a slow card; `gets_on` is called all the while.
+    """
     last = 0
     with Pages(damaged) as pages:
-        for key, blob in pages.rows():
+        for key, blob in pages.rows(gets_on):
             epoch = tables.epoch_and_seq(key)[0]
             if epoch > last and key in (_place_of_event(unpack(blob)), _place_of_head(blob)):
                 last = epoch

@@ -7,7 +7,7 @@ is sold from now on can stand at a place that was used before. What the old file
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -49,24 +49,27 @@ def numbers_aside(path: Path) -> list[int]:
 
 
 @asynccontextmanager
-async def open_or_set_aside(path: Path, sealer: Sealer, head_file: HeadFile) -> AsyncIterator[Journal]:
+async def open_or_set_aside(
+    path: Path, sealer: Sealer, head_file: HeadFile, *, gets_on: Callable[[], None] = lambda: None
+) -> AsyncIterator[Journal]:
     """The journal of this box; a new one, and the damaged one aside, when it cannot be proven.
 
+    A damaged one is read to its end first; `gets_on` is called all the while, on another thread.
     Raises StorageFault (the disk does not let us), SchemaTooNew, OSError.
     """
     async with AsyncExitStack() as stack:
         mark = await asyncio.to_thread(_read_mark, path)
         if mark is None:
             try:
-                journal = await _open(stack, path, sealer, head_file)
+                journal = await _open(stack, path, sealer, head_file, gets_on)
             except (StorageFault, ChainFault, BadSignature, sqlite3.Error) as error:
                 if not is_damage(error):
                     raise
                 await stack.aclose()
                 mark = await asyncio.to_thread(mark_damaged, path, str(error))
-                journal = await _open_anew(stack, path, sealer, head_file, mark)
+                journal = await _open_anew(stack, path, sealer, head_file, gets_on, mark)
         else:
-            journal = await _open_anew(stack, path, sealer, head_file, mark)
+            journal = await _open_anew(stack, path, sealer, head_file, gets_on, mark)
         yield journal
 
 
@@ -82,21 +85,28 @@ def is_damage(error: BaseException | None) -> bool:
 
 
 async def _open_anew(
-    stack: AsyncExitStack, path: Path, sealer: Sealer, head_file: HeadFile, mark: Mark
+    stack: AsyncExitStack,
+    path: Path,
+    sealer: Sealer,
+    head_file: HeadFile,
+    gets_on: Callable[[], None],
+    mark: Mark,
 ) -> Journal:
     aside = await asyncio.to_thread(_set_aside, path, mark)
     log.error("journal.set_aside", extra={"file": aside.name, "why": mark.why})
-    journal = await _open(stack, path, sealer, head_file)
+    journal = await _open(stack, path, sealer, head_file, gets_on)
     await journal.record("journal_set_aside", {"file": aside.name, "why": mark.why})
     return journal
 
 
-async def _open(stack: AsyncExitStack, path: Path, sealer: Sealer, head_file: HeadFile) -> Journal:
-    epoch, opening = await asyncio.to_thread(_beginning, path, head_file)
+async def _open(
+    stack: AsyncExitStack, path: Path, sealer: Sealer, head_file: HeadFile, gets_on: Callable[[], None]
+) -> Journal:
+    epoch, opening = await asyncio.to_thread(_beginning, path, head_file, gets_on)
     return await stack.enter_async_context(open_journal(path, sealer, first_epoch=epoch, opening=opening))
 
 
-def _beginning(path: Path, head_file: HeadFile) -> tuple[int, str]:
+def _beginning(path: Path, head_file: HeadFile, gets_on: Callable[[], None]) -> tuple[int, str]:
     """The epoch that a new journal would begin with, and why it would be new."""
     known = head_file.read()
     used, opening = (0, "enrolment") if known is None else (known.epoch, "journal-missing")
@@ -104,7 +114,7 @@ def _beginning(path: Path, head_file: HeadFile) -> tuple[int, str]:
     if not numbers:
         return used + 1, opening
     # Rows name their places, also in pages that SQLite cannot reach any more.
-    named = (last_epoch_in(path.with_name(f"{path.name}.aside-{number}")) for number in numbers)
+    named = (last_epoch_in(path.with_name(f"{path.name}.aside-{number}"), gets_on) for number in numbers)
     return max(used, 1, *named) + 1, "journal-set-aside"
 
 

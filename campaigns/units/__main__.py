@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 
 from bench.processes import Failed, call, python
+from campaigns.units.box import Box
 from campaigns.units.machine import HERE, make_root, open_machine
-from campaigns.units.scenarios import Scenarios
+from campaigns.units.scenarios import all_of
 
 REPOSITORY = HERE.parents[1]
 # The Python of Debian 13, and what it takes.
@@ -55,7 +56,7 @@ def _campaign(keep: Path) -> int:
         (wheel,) = (work / "wheel").iterdir()
         with open_machine(root, work) as machine:
             machine.power_on()
-            for scenario in Scenarios(machine, wheel, wheels, work).all():
+            for scenario in all_of(Box(machine, wheel, wheels, work)):
                 name = scenario.__name__.replace("_", " ")
                 try:
                     print(f"ok      {name}: {scenario()}", flush=True)

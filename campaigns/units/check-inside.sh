@@ -2,7 +2,8 @@
 # On a machine with our units: systemd finds no fault in them, and the daemon's process is as confined as they say.
 # Prints the exposure that systemd-analyze gives; fails at the first thing that is not as it should be.
 set -eu
-for unit in storebox.service storebox-escalate.service storebox-degraded.service storebox-again.timer; do
+for unit in storebox.service storebox-steady.service storebox-steady.timer storebox-escalate.service \
+    storebox-degraded.service storebox-again.timer; do
     said=$(systemd-analyze verify --man=no "$unit" 2>&1) || { echo "$unit: $said"; exit 1; }
     [ -z "$said" ] || { echo "$unit: $said"; exit 1; }
 done

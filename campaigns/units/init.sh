@@ -31,4 +31,6 @@ ip link set shop0 multicast on up
 cd "$root"
 pivot_root . mnt
 umount -l /mnt
+# As systemd has it on a machine, and leaves it to others in a container: credentials are mounted by a process of its own.
+mount --make-rshared /
 exec env -i container=storebox PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --show-status=no

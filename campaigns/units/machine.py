@@ -81,6 +81,10 @@ class Machine:
         inside = ["nsenter", "--target", str(self._init()), "--all", "--", *command]
         return subprocess.Popen(inside, stdout=subprocess.PIPE, text=True)  # noqa: S603  tools of this machine
 
+    def beside(self, *command: str) -> list[str]:
+        """A command of the host's that has the machine's network, and nothing else of it."""
+        return ["nsenter", "--target", str(self._init()), "--net", "--", *command]
+
     def show(self, unit: str, name: str) -> str:
         """A property of a unit."""
         return self.run("systemctl", "show", "--property", name, "--value", unit).strip()

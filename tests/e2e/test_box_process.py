@@ -249,6 +249,7 @@ async def test_systemd_hears_that_it_is_ready_that_it_lives_and_that_it_stops(tm
         async with enrolled(tmp_path) as (config, _):
             loop = asyncio.get_running_loop()
             async with running(config, NOTIFY_SOCKET=str(tmp_path / "notify"), PATH="/usr/bin") as box:
+                assert await loop.sock_recv(channel, 100) == b"EXTEND_TIMEOUT_USEC=60000000"
                 # The first look at the disk is over before the LAN is open.
                 assert await loop.sock_recv(channel, 100) == b"WATCHDOG=1"
                 assert await loop.sock_recv(channel, 100) == b"READY=1"

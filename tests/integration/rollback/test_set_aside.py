@@ -16,6 +16,7 @@ from appliance.services.damage import end_when_damaged
 from appliance.storage import journal_tables as tables
 from appliance.storage.headfile import HeadFile
 from appliance.storage.journal import Journal
+from appliance.storage.pages import PAGES_A_SIGN
 from appliance.storage.set_aside import mark_damaged, numbers_aside, open_or_set_aside
 from tests.fakes.journals import a_draft, a_journal, a_note, a_sealer, change_event
 from tests.fakes.sales import a_sale, a_sale_json
@@ -80,6 +81,16 @@ async def test_a_journal_that_fails_its_proof_goes_aside_and_the_epoch_comes_fro
     assert second is not None
     assert b'"kind":"journal_set_aside"' in second
     assert b"journal.db.aside-1" in second
+
+
+async def test_who_starts_hears_that_a_damaged_journal_is_read_on(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_bytes(random.Random(2).randbytes(3 * PAGES_A_SIGN * 4_096))
+    signs = list[None]()
+
+    async with open_or_set_aside(
+        tmp_path / "journal.db", a_sealer(), no_head(tmp_path), gets_on=lambda: signs.append(None)
+    ):
+        assert len(signs) == 3
 
 
 async def test_the_head_file_keeps_the_epoch_when_the_file_tells_nothing(tmp_path: Path) -> None:

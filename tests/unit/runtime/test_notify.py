@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.runtime.notify import is_watched, notify
+from appliance.runtime.notify import EXTENSION_S, is_watched, notify, still_starting
 
 
 @pytest.fixture
@@ -26,6 +26,12 @@ def test_each_state_is_one_datagram(systemd: socket.socket) -> None:
 
     assert systemd.recv(100) == b"READY=1"
     assert systemd.recv(100) == b"STATUS=42 sales wait"
+
+
+def test_a_start_that_gets_on_asks_for_more_time(systemd: socket.socket) -> None:
+    still_starting()
+
+    assert systemd.recv(100) == f"EXTEND_TIMEOUT_USEC={EXTENSION_S * 1_000_000}".encode()
 
 
 def test_an_abstract_socket_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

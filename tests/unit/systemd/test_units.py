@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.runtime.notify import EXTENSION_S
 from appliance.services.disk import LOOK_EVERY_S
 from appliance.services.liveness import EVERY_S, LATE_MAX_S
 from tests.conftest import require
@@ -103,6 +104,42 @@ def test_the_watchdog_bites_a_hang_within_half_a_minute_and_nothing_else() -> No
     assert watchdog > 2 * max(LOOK_EVERY_S, EVERY_S) + LATE_MAX_S
     # Even when the hang began right after a sign, and SIGABRT does not end it.
     assert watchdog + abort + restart <= 30
+
+
+def delays(starts: int) -> list[float]:
+    """How long systemd waits before each further start (RestartSteps= of systemd.service(5))."""
+    (first,) = map(seconds, values("storebox.service", "RestartSec"))
+    (last,) = map(seconds, values("storebox.service", "RestartMaxDelaySec"))
+    (steps,) = map(int, values("storebox.service", "RestartSteps"))
+    return [first * (last / first) ** (min(number, steps) / steps) for number in range(starts)]
+
+
+def test_starts_that_hang_are_used_up_like_starts_that_fail() -> None:
+    (granted,) = map(int, values("storebox.service", "StartLimitBurst"))
+    (counted,) = map(seconds, values("storebox.service", "StartLimitIntervalSec"))
+    (start,) = map(seconds, values("storebox.service", "TimeoutStartSec"))
+    (abort,) = map(seconds, values("storebox.service", "TimeoutAbortSec"))
+
+    assert values("storebox.service", "TimeoutStartFailureMode") == ["abort"]
+    assert granted * (start + abort) + sum(delays(granted)) < counted
+    # A sign that the start gets on is no more than what it has anyway.
+    assert start > EXTENSION_S
+
+
+def test_a_good_run_clears_the_count_of_restarts() -> None:
+    # Each start of the daemon is one of the timer, also when systemd starts it again; each end its end.
+    assert values("storebox.service", "ExecStartPre") == [
+        "-+/usr/bin/systemctl --no-block restart storebox-steady.timer"
+    ]
+    assert values("storebox-steady.timer", "BindsTo") == ["storebox.service"]
+    assert values("storebox-steady.timer", "After") == ["storebox.service"]
+    assert values("storebox-steady.service", "ExecStart") == [
+        "/usr/bin/systemctl reset-failed storebox.service"
+    ]
+    # This clears the count of starts as well: it must come too late to save a box that never gets steady.
+    (steady,) = map(seconds, values("storebox-steady.timer", "OnActiveSec"))
+    (counted,) = map(seconds, values("storebox.service", "StartLimitIntervalSec"))
+    assert steady > counted
 
 
 def test_no_unit_waits_for_a_network() -> None:
