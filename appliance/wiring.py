@@ -139,8 +139,7 @@ async def open_inside(
             )
         )
         gate = Gate(Policies(mirror.writer), enrolment.keys(), wan)
-        await gate.load()
-        await gate.adopt(bytes(enrolment.answer.policy))
+        await gate.load(bytes(enrolment.answer.policy))
 
         operations = Operations(gate, cloud, journal)
         selling = Selling(journal, gate, operations, identity.box, mirror.prices, disk.admit)

@@ -16,11 +16,19 @@ from cloud.database import Database
 POLICY_BYTES_MAX = ENVELOPE_BYTES_MAX * 2 // 3
 
 
+class _Written(Rule, frozen=True, forbid_unknown_fields=True):
+    """A rule in a policy file: a field that nobody knows is a mistake."""
+
+
 class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A policy as an operator writes it; without a version it gets the next one."""
 
-    online_only: dict[OperationName, Rule]
+    online_only: dict[OperationName, _Written]
     version: int | None = None
+
+    def rules(self) -> dict[str, Rule]:
+        """The rules, as boxes get them."""
+        return msgspec.convert(msgspec.to_builtins(self.online_only), dict[str, Rule])
 
 
 class PolicyDesk:
@@ -67,11 +75,12 @@ async def _begin(connection: AsyncConnection, at: str) -> None:
 
 async def _replace(connection: AsyncConnection, file: PolicyFile, at: str) -> Policy:
     current = await store_operations.policy_in_force(connection) or BUILT_IN
-    if file.online_only == current.online_only and file.version in (None, current.version):
+    rules = file.rules()
+    if rules == current.online_only and file.version in (None, current.version):
         return current
     version = current.version + 1 if file.version is None else file.version
     if version <= current.version:
         raise BadInput(f"version {version} is not above version {current.version}, which is in force")
-    newer = Policy(version=version, online_only=file.online_only)
+    newer = Policy(version=version, online_only=rules)
     await store_operations.add_policy(connection, newer, at)
     return newer

@@ -19,7 +19,7 @@ from appliance.domain.sale import LineType, Sale
 OperationName = Annotated[str, Meta(pattern=r"^[a-z][a-z_]{0,39}$(?!\n)")]
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rule(msgspec.Struct, frozen=True):
     """One online-only operation: where it hides in a sale, and the sentence for the cashier when it is refused."""
 
     fr: str
@@ -28,7 +28,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tender_types: list[str] = []
 
 
-class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Policy(msgspec.Struct, frozen=True):
     """Every online-only operation of the chain. Policies replace one another whole; `version` only grows."""
 
     version: Annotated[int, Meta(ge=0)]

@@ -19,7 +19,7 @@ from appliance.domain.errors import BadSignature
 from appliance.domain.statements import ROTATION_TYPE, Keys, sign, verify
 
 
-class KeyRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KeyRotation(msgspec.Struct, frozen=True):
     """The box `box` goes from key `old` to key `new` (PEM); it is its `number`th rotation, from 1."""
 
     box: str
@@ -29,7 +29,7 @@ class KeyRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: str
 
 
-class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rotation(msgspec.Struct, frozen=True):
     """One KeyRotation in two envelopes: signed by the key that goes and by the key that comes."""
 
     by_old: Envelope

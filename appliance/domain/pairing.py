@@ -83,7 +83,7 @@ class TillName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Text
 
 
-class TillRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TillRecord(msgspec.Struct, frozen=True):
     """What head office keeps of a paired till, so that a successor of the box knows it again."""
 
     till: Identifier
@@ -91,7 +91,7 @@ class TillRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spki: Spki
 
 
-class TillRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TillRow(msgspec.Struct, frozen=True):
     """A till as the box keeps it; tokens and certificates only as SHA-256 (hex).
 
     Without `certificate_sha256` the token is bound to none; without `token_sha256` the till was inherited from another

@@ -8,6 +8,9 @@
 - An *offer* (cloud): the update that a box may take (`update.py`).
 
 What is signed about keys (rotation, TLS key, succession) is in `keychain.py`.
+
+All of it is kept, and read by the release before: fields that it does not know are passed over. What would mean another
+thing without them is a statement of another type.
 """
 
 from collections.abc import Mapping
@@ -38,7 +41,7 @@ Keys = Mapping[str, Ed25519PublicKey]
 Statement = TypeVar("Statement")
 
 
-class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Head(msgspec.Struct, frozen=True):
     """Signed by the box: its chain of `epoch` ends at `seq` with hash `head` (hex)."""
 
     box: str
@@ -52,7 +55,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Position(self.epoch, self.seq, bytes.fromhex(self.head))
 
 
-class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Receipt(msgspec.Struct, frozen=True):
     """Signed by the cloud: it holds every event of `epoch` up to `seq`, whose hash is `head` (hex)."""
 
     box: str
@@ -68,7 +71,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Position(self.epoch, self.seq, bytes.fromhex(self.head))
 
 
-class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Anchor(msgspec.Struct, frozen=True):
     """Signed by the box: it pruned `epoch` up to and with `seq`, whose hash is `head` (hex)."""
 
     box: str
@@ -83,7 +86,7 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Position(self.epoch, self.seq, bytes.fromhex(self.head))
 
 
-class ProbeAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ProbeAnswer(msgspec.Struct, frozen=True):
     """Signed by the cloud: it heard this box's nonce at `at`."""
 
     box: str

@@ -12,6 +12,8 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from appliance.domain.errors import StoreboxError
+
 # The bundle of a whole image; a card must hold it beside the shop's data.
 BUNDLE_BYTES_MAX = 2 * 1024**3
 NOTES_MAX = 2_000
@@ -86,7 +88,7 @@ class Here(NamedTuple):
     bytes_max: int
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Request(msgspec.Struct, frozen=True):
     """What the daemon asks of the small root unit, by a file that a path unit watches."""
 
     do: Literal["install", "restart"]
@@ -102,7 +104,8 @@ End = Literal["updated", "refused", "rolled-back"]
 class Attempt(msgspec.Struct, frozen=True):
     """How far the root units are with a request: on disk before each step, so that a power cut leaves no riddle.
 
-    `was` is the version before, `slot` the one that is written and then tried, `boot` the machine's run that did it.
+    `was` is the version before, `slot` the one that was written (empty before) and is then tried, `boot` the machine's
+    run that did it, `tries` how often it was begun.
     """
 
     number: Number
@@ -112,6 +115,7 @@ class Attempt(msgspec.Struct, frozen=True):
     slot: str
     boot: str
     phase: Phase
+    tries: int = 1
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -148,6 +152,12 @@ class SlotsView(NamedTuple):
     compatible: str
     booted: str
     other: str
+
+
+class SlotsBusy(StoreboxError):
+    """A slot is being written for a root unit that is no more: nothing is said of what was asked now."""
+
+    code, title = "slots-busy", "A slot is still being written"
 
 
 State = Literal["none", "fetching", "fetched", "installing", "installed", "restarting"]

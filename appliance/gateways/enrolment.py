@@ -12,7 +12,7 @@ from appliance.domain.statements import Keys
 from appliance.runtime.keyfile import read_public_pem
 
 
-class Enrolment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Enrolment(msgspec.Struct, frozen=True):
     """What enrolment gave: where the box belongs, and whom it believes.
 
     `pin` is of the authority that the claim named; empty: the system's trust store knows head office.
@@ -38,7 +38,7 @@ class Enrolment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return leaf.not_valid_before_utc, leaf.not_valid_after_utc
 
 
-class Pending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Pending(msgspec.Struct, frozen=True):
     """A claim that is being tried, and the request that was made with it."""
 
     claim: str

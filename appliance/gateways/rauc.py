@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from appliance.domain.errors import StoreboxError
-from appliance.domain.update import BundleInfo, SlotsView
+from appliance.domain.update import BundleInfo, SlotsBusy, SlotsView
 
 # Reading a signature takes a moment; writing a slot minutes, on a card that dies many.
 ASK_S, WRITE_S = 60.0, 3_600.0
+# Its service does one thing at a time, and goes on when whoever asked it is gone.
+BUSY = b"already processing a different method"
 
 
 class RaucFailed(StoreboxError):
@@ -39,7 +41,7 @@ class _Info(msgspec.Struct, frozen=True):
 
 
 class Rauc:
-    """Implements services.slots.Slots. Each call raises RaucFailed, with RAUC's last words."""
+    """Implements services.slots.Slots. Each call raises RaucFailed, with RAUC's last words, or SlotsBusy."""
 
     def __init__(self, system: Path, program: str = "rauc") -> None:
         self._command = [program, f"--conf={system}"]
@@ -90,7 +92,9 @@ class Rauc:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise RaucFailed(f"{arguments[0]}: {error}") from error
         if done.returncode != 0:
-            raise RaucFailed(f"{arguments[0]}: {_last_words(done.stdout, done.stderr)}")
+            said = f"{arguments[0]}: {_last_words(done.stdout, done.stderr)}"
+            busy = BUSY in (done.stdout + done.stderr).lower()
+            raise SlotsBusy(said) if busy else RaucFailed(said)
         return done.stdout
 
 

@@ -43,15 +43,23 @@ class Gate:
         """Let a sale pass, or raise OnlineOnly for what hides in it."""
         gate.admit_sale(sale, self._wan.link, self._policy)
 
-    async def load(self) -> None:
-        """Put the policy kept on disk into force, if there is one that one of the cloud's keys signed."""
+    async def load(self, enrolled: bytes | None = None) -> None:
+        """Put the newest into force of the policy kept on disk and the one that came with enrolment.
+
+        One that none of the cloud's keys signed, or that a later release kept in words not known here, is passed over:
+        a shop that does not sell is worse than one under the policy built in.
+        """
         envelope = await self._policies.load()
-        if envelope is None:
-            return
-        try:
-            self._policy = verify(envelope, POLICY_TYPE, Policy, self._keys)
-        except BadSignature as error:
-            log.warning("gate.kept_policy_unusable", extra={"why": str(error)})
+        if envelope is not None:
+            try:
+                self._policy = verify(envelope, POLICY_TYPE, Policy, self._keys)
+            except BadSignature as error:
+                log.warning("gate.kept_policy_unusable", extra={"why": str(error)})
+        if enrolled is not None:
+            try:
+                await self.adopt(enrolled)
+            except BadSignature as error:
+                log.warning("gate.enrolled_policy_unusable", extra={"why": str(error)})
 
     async def adopt(self, envelope: bytes) -> bool:
         """Put a newer policy into force and keep it; False when it is not newer. Raises BadSignature.

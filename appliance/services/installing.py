@@ -19,12 +19,17 @@ from appliance.domain.update import (
     Phase,
     Reason,
     Request,
+    SlotsBusy,
     Verdict,
 )
 from appliance.services.slots import Slots
 from appliance.storage.update_files import UpdateFiles, UpdateRecords, sha256_of
 
 log = logging.getLogger(__name__)
+
+# So often the same bundle is begun in one run of the machine, each time an hour later (handover.py).
+TRIES_MAX = 3
+HOPELESS = Verdict(Reason.NOT_INSTALLED, f"begun {TRIES_MAX} times, and killed or kept waiting each time")
 
 
 class Installer(NamedTuple):
@@ -39,13 +44,14 @@ class Installer(NamedTuple):
 
     def serve(self) -> None:
         """Do what the daemon asks, if it asks anything. Raises OSError."""
-        request = self.files.take_request()
-        if request is None:
-            return
-        if request.do == "install":
-            self._install(request)
-        else:
-            self._try(request)
+        with self.records.working():
+            request = self.files.take_request()
+            if request is None:
+                return
+            if request.do == "install":
+                self._install(request)
+            else:
+                self._try(request)
 
     def settle(self, prove: Callable[[], Verdict]) -> None:
         """After a start: keep the release that is on trial once it has proven itself, else go back. Raises OSError."""
@@ -65,16 +71,28 @@ class Installer(NamedTuple):
             self._came_back(attempt)
 
     def _install(self, request: Request) -> None:
+        tries = self._tries_before(request) + 1
         try:
-            self._begin(request, "installing", self.slots.slots().other)
-            refusal = self._refusal(request)
+            # Before RAUC is asked anything, so that a try counts wherever it is cut off.
+            self._begin(request, "installing", "", tries)
+            refusal = self._refusal(request) if tries <= TRIES_MAX else HOPELESS
             if refusal is None:
                 self.slots.install(self.files.bundle)
-                self._begin(request, "installed", self.slots.slots().other)
+                self._begin(request, "installed", self.slots.slots().other, tries)
                 return
+        except SlotsBusy as error:
+            # No verdict on this one: it stays begun, and the daemon asks again.
+            log.warning("update.busy", extra={"number": request.number, "why": str(error)})
+            return
         except (StoreboxError, OSError) as error:
             refusal = Verdict(Reason.NOT_INSTALLED, str(error))
         self._end(request, "refused", refusal)
+
+    def _tries_before(self, request: Request) -> int:
+        attempt = self.records.attempt()
+        if attempt is None or (attempt.number, attempt.sha256) != (request.number, request.sha256):
+            return 0
+        return attempt.tries
 
     def _refusal(self, request: Request) -> Verdict | None:
         """Why the bundle is not installed. RAUC judges it again as it installs: this names the reason."""
@@ -130,8 +148,10 @@ class Installer(NamedTuple):
         else:
             self.records.end(None)
 
-    def _begin(self, of: Request, phase: Phase, slot: str) -> None:
-        self.records.begin(Attempt(of.number, of.version, of.sha256, self.version, slot, self.boot, phase))
+    def _begin(self, of: Request, phase: Phase, slot: str, tries: int) -> None:
+        self.records.begin(
+            Attempt(of.number, of.version, of.sha256, self.version, slot, self.boot, phase, tries)
+        )
 
     def _end(self, of: Request | Attempt, state: End, verdict: Verdict) -> None:
         was = of.was if isinstance(of, Attempt) else self.version

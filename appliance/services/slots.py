@@ -7,7 +7,7 @@ from appliance.domain.update import BundleInfo, SlotsView
 
 
 class Slots(Protocol):
-    """Each call blocks, and raises StoreboxError when it could not be done."""
+    """Each call blocks, and raises StoreboxError when it could not be done, SlotsBusy when not now."""
 
     def info(self, bundle: Path) -> BundleInfo:
         """What a bundle says of itself, once its signature holds."""

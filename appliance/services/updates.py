@@ -94,6 +94,7 @@ class Updates:
         self._handover = handover
         self._quiet_s = quiet_s
         self._admit = admit
+        self._begun = False
         self._memory = Memory()
         self._offer: Offer | None = None
         self._named, self._withdrawn = 0, False
@@ -133,9 +134,11 @@ class Updates:
 
     async def run(self) -> None:
         """Keep at it until cancelled. An update in trouble is no reason to stop a box that sells."""
-        await self.begin()
         while True:
             try:
+                if not self._begun:
+                    await self.begin()
+                    self._begun = True
                 rest_s = await self.step()
             except (StoreboxError, OSError) as error:
                 self._failures += 1
@@ -148,7 +151,7 @@ class Updates:
             await pause(self._clock, rest_s, self._wake)
 
     async def begin(self) -> None:
-        """Find again what was under way."""
+        """Find again what was under way. Raises OSError."""
         self._memory = await asyncio.to_thread(self._files.memory)
         envelope = await asyncio.to_thread(self._files.offer)
         if envelope is None:

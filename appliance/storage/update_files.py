@@ -5,8 +5,10 @@ link that an attacker left. All of it blocks.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -132,6 +134,26 @@ class UpdateRecords:
         self._directory = directory
         self._attempt = directory / "attempt"
         self._outcome = directory / "outcome"
+        self._working = directory / "working"
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """A root unit is at work inside; another one is waited for. Raises OSError."""
+        with self._working.open("a") as file:
+            os.fchmod(file.fileno(), 0o644)  # the daemon looks, whoever made the file
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def at_work(self) -> bool:
+        """Whether a root unit is at work: from one that was killed the kernel takes the lock. Raises OSError."""
+        try:
+            with self._working.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False  # none ever was
+        except BlockingIOError:
+            return True
+        return False
 
     def attempt(self) -> Attempt | None:
         """How far the root units are with a request."""

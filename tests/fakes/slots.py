@@ -3,11 +3,15 @@
 from pathlib import Path
 
 from appliance.domain.errors import StoreboxError
-from appliance.domain.update import BundleInfo, SlotsView
+from appliance.domain.update import BundleInfo, SlotsBusy, SlotsView
+
+
+class Killed(BaseException):
+    """The kernel ends the root unit: nothing of ours runs any more."""
 
 
 class FakeSlots:
-    """`fails` names the calls that RAUC would refuse."""
+    """`fails` names the calls that RAUC would refuse, `kill` the one in which the root unit is killed once."""
 
     def __init__(self) -> None:
         self.compatible = "storebox-amd64"
@@ -15,6 +19,7 @@ class FakeSlots:
         self.booted, self.committed, self.once = "A", "A", ""
         self.written: bytes | None = None
         self.fails: set[str] = set()
+        self.kill, self.busy = "", False
         self.calls: list[str] = []
 
     @property
@@ -30,6 +35,8 @@ class FakeSlots:
         return self.said
 
     def slots(self) -> SlotsView:
+        if self.busy:
+            raise SlotsBusy("already at another one")
         return SlotsView(self.compatible, self.booted, self.other)
 
     def install(self, bundle: Path) -> None:
@@ -49,5 +56,8 @@ class FakeSlots:
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
+        if name == self.kill:
+            self.kill = ""
+            raise Killed
         if name in self.fails:
             raise StoreboxError(f"{name} failed")

@@ -127,9 +127,16 @@ def test_a_policy_replaces_the_one_before_whole() -> None:
         b'{"version":-1,"online_only":{}}',
         b'{"version":1,"online_only":{"deposit":{"fr":"a"}}}',
         b'{"version":1,"online_only":{"deposit":{"fr":"a","en":"b","line_types":["dposit"]}}}',
-        b'{"version":1,"online_only":{},"except":["deposit"]}',
     ],
 )
 def test_a_policy_that_cannot_be_meant_is_not_read(broken: bytes) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(broken, type=Policy)
+
+
+def test_what_a_later_head_office_says_beside_is_passed_over_and_the_rest_is_in_force() -> None:
+    said = (
+        b'{"version":1,"online_only":{"deposit":{"fr":"a","en":"b","till_types":["self"]}},"season":"sale"}'
+    )
+
+    assert msgspec.json.decode(said, type=Policy) == Policy(1, {"deposit": Rule("a", "b")})

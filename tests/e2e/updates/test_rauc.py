@@ -1,12 +1,15 @@
 """RAUC itself: real bundles under a throw-away authority, written, tried, kept, left and refused."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from appliance.domain.update import BundleInfo, Reason, SlotsView, Verdict
+from appliance.domain.update import BundleInfo, Reason, Request, SlotsBusy, SlotsView, Verdict
 from appliance.gateways.rauc import Rauc, RaucFailed
+from appliance.storage.update_files import sha256_of
+from bench.processes import call, program
 from tests.e2e.updates.conftest import RAUC, SLOT_BYTES, Machine, bundle
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -84,6 +87,73 @@ def test_rauc_itself_refuses_what_is_not_ours_or_for_other_hardware(
         with pytest.raises(RaucFailed, match=why):
             machine.rauc.install(refused)
     assert content(machine, "b2") == bytes(SLOT_BYTES // 4)
+
+
+def test_a_root_unit_that_is_killed_while_rauc_writes_is_found_out_and_rauc_is_not_disturbed(
+    machine: Machine, keys: Path, tmp_path: Path
+) -> None:
+    began, go_on = slowed(machine)
+    fetched = bundle(tmp_path, keys)
+    machine.fetch(fetched)
+    config = tmp_path / "storebox.toml"
+    config.write_text(
+        f'state = "{tmp_path}"\n[update]\nsystem = "{machine.system}"\nrecords = "{tmp_path / "records"}"\n'
+    )
+    serve = [program("storebox"), "update", "serve", "--config", str(config)]
+    request = Request("install", 1, "0.2.0", sha256_of(fetched))
+
+    machine.files.ask(request)
+    with subprocess.Popen(serve) as root_unit:
+        began.read_bytes()  # RAUC's service is in the middle of it
+        assert machine.records.at_work()
+        root_unit.kill()
+    assert (machine.records.at_work(), tries(machine)) == (False, 1)
+
+    for ask in (machine.rauc.slots, machine.rauc.keep):
+        with pytest.raises(SlotsBusy):
+            ask()
+    with pytest.raises(SlotsBusy):
+        machine.rauc.install(fetched)
+    machine.files.ask(request)
+    call(serve)
+    assert (machine.records.outcome(), tries(machine)) == (None, 2)
+
+    go_on.write_bytes(b"on\n")
+    while busy(machine):
+        pass  # each question takes a while
+    assert content(machine, "b2") == (tmp_path / "root.img").read_bytes()
+    machine.ask("install", fetched)
+    attempt = machine.records.attempt()
+    assert attempt is not None
+    assert (attempt.phase, attempt.slot, attempt.tries) == ("installed", "storebox-b", 3)
+
+
+def slowed(machine: Machine) -> tuple[Path, Path]:
+    """Have the first writing wait: a pipe that tells that it began, and one that lets it go on."""
+    began, go_on, handler = (machine.folder / name for name in ("began", "go-on", "handler"))
+    os.mkfifo(began)
+    os.mkfifo(go_on)
+    handler.write_text(
+        f"#!/bin/sh\n[ -e {began}.once ] && exit\n>{began}.once\n>{began}\nread word <{go_on}\n"
+    )
+    handler.chmod(0o755)
+    text = machine.system.read_text()
+    machine.system.write_text(text.replace("[handlers]\n", f"[handlers]\npre-install={handler}\n"))
+    machine.start()
+    return began, go_on
+
+
+def tries(machine: Machine) -> int:
+    attempt = machine.records.attempt()
+    return 0 if attempt is None else attempt.tries
+
+
+def busy(machine: Machine) -> bool:
+    try:
+        machine.rauc.slots()
+    except SlotsBusy:
+        return True
+    return False
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def test_the_first_policy_is_the_built_in_one(state: list[str], capsys: Capture)
         ("{", "not a policy"),
         ('{"online_only":{"deposit":{"fr":"Non."}}}', "missing required field `en`"),
         ('{"online_only":{"De posit":{"fr":"Non.","en":"No."}}}', "not a policy"),
+        ('{"online_only":{"deposit":{"fr":"Non.","en":"No.","line_type":[]}}}', "unknown field `line_type`"),
         ('{"online_only":{},"version":1}', "is not above version 1"),
         ('{"online_only":{"deposit":{"fr":"%s","en":"No."}}}' % ("x" * 50_000), "at most"),
     ],

@@ -39,10 +39,10 @@ async def mirror(tmp_path: Path) -> AsyncIterator[Writer]:
         yield writer
 
 
-async def a_gate(mirror: Writer) -> Gate:
-    """The gate of a box that has just started."""
+async def a_gate(mirror: Writer, enrolled: bytes | None = None) -> Gate:
+    """The gate of a box that has just started, and that was `enrolled` under this policy."""
     gate = Gate(Policies(mirror), KEYS, WanWatch(FakeClock(), random.Random(1)))
-    await gate.load()
+    await gate.load(enrolled)
     return gate
 
 
@@ -105,6 +105,26 @@ async def test_a_kept_policy_that_was_tampered_with_is_not_put_into_force(mirror
     gate = await a_gate(mirror)
 
     assert gate.policy is BUILT_IN
+
+
+@pytest.mark.parametrize(("kept", "enrolled"), [(2, 5), (5, 2)])
+async def test_the_newer_of_the_kept_policy_and_that_of_enrolment_is_in_force(
+    mirror: Writer, kept: int, enrolled: int
+) -> None:
+    await Policies(mirror).save(kept, signed(a_policy(kept)))
+
+    gate = await a_gate(mirror, signed(a_policy(enrolled)))
+
+    assert gate.policy.version == 5
+
+
+async def test_a_policy_of_enrolment_that_cannot_be_used_keeps_no_box_from_starting(mirror: Writer) -> None:
+    await Policies(mirror).save(1, signed(a_policy(1)))
+    later = signed(a_policy(2)).replace(b'"sig":"', b'"sig":"AAAA')
+
+    gate = await a_gate(mirror, later)
+
+    assert gate.policy == a_policy(1)
 
 
 async def test_a_policy_that_cannot_be_kept_is_in_force_all_the_same(mirror: Writer) -> None:

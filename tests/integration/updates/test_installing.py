@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from appliance.domain.canonical import canonical
-from appliance.domain.update import BundleInfo, Outcome, Reason, Request, Verdict
-from appliance.services.installing import Installer
+from appliance.domain.update import BundleInfo, Outcome, Reason, Request, SlotsView, Verdict
+from appliance.services.installing import TRIES_MAX, Installer
 from appliance.storage.update_files import UpdateFiles, UpdateRecords
-from tests.fakes.slots import FakeSlots
+from tests.fakes.slots import FakeSlots, Killed
 from tests.fakes.updates import BUNDLE, an_offer
 
 OFFER = an_offer()
@@ -143,6 +143,75 @@ def test_what_must_not_be_installed_is_refused(
 
     assert machine.outcome == ("refused", reason)
     assert (machine.slots.written, machine.records.attempt()) == (None, None)
+
+
+def test_somebody_is_seen_at_work_from_before_the_request_goes_until_the_end(
+    machine: Machine, tmp_path: Path
+) -> None:
+    seen = []
+
+    class Watched(UpdateFiles):
+        def take_request(self) -> Request | None:
+            seen.append(machine.records.at_work())
+            return super().take_request()
+
+    class Asked(FakeSlots):
+        def slots(self) -> SlotsView:
+            attempt = machine.records.attempt()
+            seen.append(machine.records.at_work() and attempt is not None)
+            return super().slots()
+
+    machine.files, machine.slots = Watched(tmp_path / "update"), Asked()
+    assert not machine.records.at_work()
+    machine.install()
+
+    assert set(seen) == {True}
+    assert not machine.records.at_work()
+
+
+def test_what_is_killed_each_time_ends_with_a_reason(machine: Machine) -> None:
+    for _ in range(TRIES_MAX):
+        machine.slots.kill = "install"
+        with pytest.raises(Killed):
+            machine.ask("install")
+        assert (machine.records.outcome(), machine.records.at_work()) == (None, False)
+    machine.ask("install")
+
+    assert machine.outcome == ("refused", Reason.NOT_INSTALLED)
+    assert (machine.slots.calls.count("install"), machine.records.attempt()) == (TRIES_MAX, None)
+
+
+def test_what_was_killed_once_is_installed_when_it_is_asked_again(machine: Machine) -> None:
+    machine.slots.kill = "install"
+    with pytest.raises(Killed):
+        machine.ask("install")
+    machine.install()
+
+    assert machine.slots.written == BUNDLE
+
+
+def test_while_rauc_still_writes_for_one_that_was_killed_nothing_is_said_of_this_one(
+    machine: Machine,
+) -> None:
+    machine.slots.busy = True
+    machine.ask("install")
+    assert (machine.records.outcome(), machine.slots.written) == (None, None)
+    attempt = machine.records.attempt()
+    assert attempt is not None
+    assert attempt.phase == "installing"
+
+    machine.slots.busy = False
+    machine.install()
+
+
+def test_an_offer_before_does_not_count_against_this_one(machine: Machine) -> None:
+    for number in range(1, TRIES_MAX + 2):
+        machine.slots.kill = "install"
+        with pytest.raises(Killed):
+            machine.ask("install", number=number)
+
+    machine.ask("install", number=TRIES_MAX + 2)
+    assert machine.slots.written == BUNDLE
 
 
 def test_nothing_is_tried_that_was_not_installed(machine: Machine) -> None:

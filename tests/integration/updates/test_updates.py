@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from appliance.domain.dsse import Signer
 from appliance.domain.errors import DiskFull, StorageFault
 from appliance.domain.update import Attempt, Outcome, Reason, Request, read_window
-from appliance.services.handover import Handover, Manners
+from appliance.services.handover import AGAIN_S, Handover, Manners
 from appliance.services.updates import (
     PIECE_BYTES,
     REST_S,
@@ -97,6 +97,17 @@ class Box:
     async def end(self, outcome: Outcome) -> None:
         """The root units say what became of it."""
         await asyncio.to_thread(self.records.end, outcome)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """A root unit is at it, and has taken up what it was asked; to the kernel its end is that of a killed one."""
+        work = self.records.working()
+        await asyncio.to_thread(work.__enter__)
+        try:
+            await asyncio.to_thread(self.files.take_request)
+            yield
+        finally:
+            await asyncio.to_thread(work.__exit__, None, None, None)
 
     async def attempt(self, phase: Any, *, boot: str = "boot-1", number: int = 1) -> None:
         """The root units say how far they are."""
@@ -333,6 +344,47 @@ async def test_an_installation_that_the_power_ended_is_asked_for_again(box: Box)
     assert await box.requested() is not None
 
 
+async def test_nothing_is_asked_while_the_root_unit_is_at_it_though_nothing_is_on_record_yet(
+    box: Box,
+) -> None:
+    await box.fetch()
+    box.quiet_s = IDLE_S
+    async with box.running():
+        await box.until("installing")
+        async with box.at_work():
+            await box.clock.advance(60.0)
+            assert (box.updates.view().state, await box.requested()) == ("installing", None)
+        await box.clock.advance(60.0)
+
+    assert await box.requested() is not None
+
+
+async def test_a_root_unit_takes_as_long_as_it_takes(box: Box) -> None:
+    await box.fetch()
+    box.quiet_s = IDLE_S
+    async with box.running(), box.at_work():
+        await box.attempt("installing")
+        await box.clock.advance(3 * AGAIN_S)
+        assert (box.updates.view().state, await box.requested()) == ("installing", None)
+
+
+async def test_an_installation_whose_root_unit_was_killed_is_asked_for_again_after_a_while(box: Box) -> None:
+    await box.fetch()
+    await box.attempt("installing")
+    box.quiet_s = IDLE_S
+    async with box.running():
+        for _ in range(2):
+            await box.clock.advance(AGAIN_S - 30.0)
+            assert (box.updates.view().state, await box.requested()) == ("installing", None)
+            box.quiet_s = 0.0
+            await box.clock.advance(60.0)
+            assert await box.requested() is None, "not in front of a customer"
+            box.quiet_s = IDLE_S
+            await box.clock.advance(60.0)
+            assert await box.requested() is not None
+            await asyncio.to_thread(box.files.take_request)  # and killed once more
+
+
 async def test_nothing_is_asked_while_a_restarted_box_proves_itself(box: Box) -> None:
     await box.fetch()
     await box.attempt("restarting")
@@ -393,6 +445,20 @@ async def test_a_journal_that_takes_nothing_hears_of_it_later(box: Box) -> None:
         assert box.notes.written == []
         box.notes.trouble = None
         await box.clock.run_until(lambda: box.notes.written)
+
+
+async def test_an_offer_that_the_disk_does_not_give_up_is_waited_for(box: Box, tmp_path: Path) -> None:
+    await box.fetch()
+    offer = tmp_path / "update/offer"
+    offer.rename(tmp_path / "offer")
+    offer.mkdir()
+    async with box.running():
+        await box.clock.advance(60.0)
+        offer.rmdir()
+        (tmp_path / "offer").rename(offer)
+        await box.until("fetched", within_s=60.0)
+
+    assert box.cloud.pieces == [n * PIECE_BYTES for n in range(PIECES)]
 
 
 async def test_files_that_cannot_be_read_are_as_if_they_were_not_there(box: Box, tmp_path: Path) -> None:
