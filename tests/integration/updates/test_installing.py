@@ -1,6 +1,5 @@
 """The root units: what is written, tried, kept and taken back, whenever the power goes."""
 
-import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +16,6 @@ from tests.fakes.updates import BUNDLE, an_offer
 
 OFFER = an_offer()
 GOOD = Verdict()
-
-
-class Cut(Exception):
-    """The power goes."""
 
 
 class Machine:
@@ -243,60 +238,6 @@ def test_a_start_without_an_attempt_proves_nothing(machine: Machine) -> None:
     machine.start(Verdict(Reason.SALE_FAILED))
 
     assert (machine.asked, machine.records.outcome()) == (0, None)
-
-
-class _Cutting:
-    """Cuts the power at the n-th write to the records or call to the boot loader."""
-
-    def __init__(self, machine: Machine, at: int) -> None:
-        self.left, self.machine = at, machine
-        for name in ("install", "try_other", "keep", "give_up"):
-            self._before(machine.slots, name)
-        for name in ("begin", "end"):
-            self._before(machine.records, name)
-
-    def _before(self, owner: Any, name: str) -> None:
-        real = getattr(owner, name)
-
-        def cut(*arguments: Any) -> Any:
-            self.left -= 1
-            if self.left == -1:
-                raise Cut
-            return real(*arguments)
-
-        setattr(owner, name, cut)
-
-
-@pytest.mark.parametrize("verdict", [GOOD, Verdict(Reason.PORT_SILENT)], ids=["good", "bad"])
-def test_wherever_the_power_goes_the_box_runs_a_proven_slot_and_knows_why(
-    tmp_path: Path, verdict: Verdict
-) -> None:
-    cuts = 0
-    for at in itertools.count():
-        (tmp_path / str(at)).mkdir()
-        machine = Machine(tmp_path / str(at))
-        _Cutting(machine, at)
-        for _ in range(3):  # the daemon asks until there is an end
-            if machine.records.outcome() is None:
-                try:
-                    attempt = machine.records.attempt()
-                    if attempt is None or attempt.phase == "installing":
-                        machine.ask("install")
-                    machine.ask("restart")
-                    machine.start(verdict)
-                except Cut:
-                    cuts += 1
-                    machine.start(verdict)
-        state, reason = machine.outcome
-        machine.start()
-
-        assert machine.slots.booted == ("B" if state == "updated" else "A"), f"cut {at}"
-        assert state == "updated" or reason in (verdict.reason, Reason.NEVER_CAME_UP), f"cut {at}"
-        if state == "updated":
-            assert verdict == GOOD
-        if at > 8:
-            break
-    assert cuts >= 5
 
 
 @pytest.mark.parametrize(
