@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from image.build import build
-from image.packages import lock_file, resolve
-from image.recipe import RECIPES, TOOLS
+from image.packages import Package, lock_file, read_lock, resolve
+from image.recipe import HEADERS, RECIPES, TOOLS
 from image.release import development_key, release
 from image.tools import Failed
 
@@ -30,9 +30,18 @@ def lock(args: argparse.Namespace) -> None:  # noqa: ARG001  a command takes its
     wanted = {recipe.architecture: recipe.packages for recipe in RECIPES.values()}
     for name, packages in (*wanted.items(), ("tools", TOOLS)):
         architecture = "amd64" if name == "tools" else name
-        found = resolve(architecture, packages, WORK.resolve() / "apt" / name)
-        lock_file(name).write_text("".join(f"{package.sha256}  {package.path}\n" for package in found))
-        print(f"{lock_file(name).name}: {len(found)} packages")
+        write_lock(name, resolve(architecture, packages, WORK.resolve() / "apt" / name))
+    # Headers and compiler come on top of a Pi's own packages: what these bring is not named twice.
+    pi = RECIPES["rpi"]
+    found = resolve(pi.architecture, (*pi.packages, *HEADERS), WORK.resolve() / "apt" / pi.architecture)
+    there = set(read_lock(lock_file(pi.architecture)))
+    write_lock("headers", [package for package in found if package not in there])
+
+
+def write_lock(name: str, found: list[Package]) -> None:
+    """Write down what was found, and say how much it is."""
+    lock_file(name).write_text("".join(f"{package.sha256}  {package.path}\n" for package in found))
+    print(f"{lock_file(name).name}: {len(found)} packages")
 
 
 def main() -> None:

@@ -88,7 +88,8 @@ def _pi_files(tree: Path) -> list[tuple[str, str]]:
     files = {"kernel8.img": kernel, "initrd.img": initrd}
     files |= {name: f"/build/root/boot/{name}" for name in ("cmdline.txt", "config.txt")}
     found = [path for path in firmware.iterdir() if path.suffix in {".bin", ".elf", ".dat"}]
-    found += [*trees.glob("broadcom/bcm27*-rpi-*.dtb"), *trees.glob("broadcom/bcm2837-rpi-*.dtb")]
+    # None of a Pi 5, which this kernel does not serve: its firmware then says so instead of starting it (os_check).
+    found += [*trees.glob("broadcom/bcm2711-rpi-*.dtb"), *trees.glob("broadcom/bcm2837-rpi-*.dtb")]
     files |= {path.name: f"/build/root/{path.relative_to(tree)}" for path in found}
     return sorted(files.items())
 

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from debian.deb822 import Deb822
 
 from image import licences
+from image.module import MODULES
 from image.program import SITE
 from image.tools import Failed
 
@@ -70,6 +71,10 @@ def read_contents(tree: Path) -> Contents:
         _debian(tree, package, counted) for package in packages if "installed" in package["Status"].split()
     ]
     parts += [_python(tree, folder, counted) for folder in sorted((tree / SITE).glob("*.dist-info"))]
+    parts += [
+        _module(path, release["IMAGE_VERSION"], counted)
+        for path in sorted(tree.glob(f"usr/lib/modules/*/{MODULES}/*.ko"))
+    ]
     rest = sum(_size(path, counted) for path in tree.rglob("*"))
     return Contents(
         release["VARIANT_ID"], release["IMAGE_VERSION"], release["ID"], release["VERSION_ID"],
@@ -111,6 +116,14 @@ def _python(tree: Path, folder: Path, counted: set[int]) -> Part:
         licences.of_metadata(message_from_string(distribution.read_text("METADATA") or "")),
         tuple(f"/{path.relative_to(tree)}" for path in texts), size,
         inner=tuple(sorted((folder / "sboms").glob("*.json"))),
+    )  # fmt: skip
+
+
+def _module(path: Path, version: str, counted: set[int]) -> Part:
+    """A kernel module of ours (image/pi/tryboot); the kernel's own come with Debian's package."""
+    return Part(
+        "storebox", path.stem, version, "", ("GPL-2.0-only",), ("/usr/share/common-licenses/GPL-2",),
+        _size(path, counted),
     )  # fmt: skip
 
 

@@ -59,6 +59,9 @@ RECIPES: dict[Kind, Recipe] = {
     ),
 }
 
+# What a Pi's module is compiled with, for the kernel of its image; of no use on a box.
+HEADERS = ("linux-headers-arm64", "make")
+
 # What makes file systems and kernels' bundles, in the versions of the image's own Debian.
 TOOLS = (
     "erofs-utils",

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from image.module import put_module
 from image.packages import HERE, fetch, lock_file, make_archive, read_lock
 from image.program import compile_all, put_program
 from image.recipe import Kind, Recipe
@@ -60,6 +61,8 @@ def make_root(
     shutil.rmtree(root, ignore_errors=True)
     run("cp", "-a", base, root)
     (root / "etc/storebox.lock").unlink()
+    if kind == "rpi":
+        put_module(epoch, base, work, root)
     for module in (root / "usr/lib/modules").iterdir():
         for unused in UNUSED_MODULES:
             shutil.rmtree(module / "kernel" / unused, ignore_errors=True)

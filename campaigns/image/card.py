@@ -11,19 +11,13 @@ _ENTRY_MBR = struct.Struct("<B3xB3xII")
 _ENTRY_GPT = struct.Struct("<16s16sQQQ72s")
 NAMES = [f"storebox-{name}" for name in ("config", "boot-a", "boot-b", "root-a", "root-b", "data")]
 FIRST = ("autoboot.txt", "bootcode.bin")
-# Firmware of Pi 3 and of Pi 4; a Pi 5 has it in its EEPROM. A device tree for each.
 BOOT = (
-    *(
-        "config.txt",
-        "cmdline.txt",
-        "kernel8.img",
-        "initrd.img",
-        "start.elf",
-        "fixup.dat",
-        "start4.elf",
-        "fixup4.dat",
-    ),
-    *("bcm2837-rpi-3-b.dtb", "bcm2837-rpi-3-b-plus.dtb", "bcm2711-rpi-4-b.dtb", "bcm2712-rpi-5-b.dtb"),
+    *("config.txt", "cmdline.txt", "kernel8.img", "initrd.img"),
+    # A partition without these is none to start from (raspberrypi/documentation, "boot_partition"), but with gpu_mem=16
+    # the firmware loads the cut-down ones ("start_file, fixup_file"). Each for a Pi 3 and for a Pi 4.
+    *("start.elf", "fixup.dat", "start4.elf", "fixup4.dat"),
+    *("start_cd.elf", "fixup_cd.dat", "start4cd.elf", "fixup4cd.dat"),
+    *("bcm2837-rpi-3-b.dtb", "bcm2837-rpi-3-b-plus.dtb", "bcm2711-rpi-4-b.dtb"),
 )
 
 
@@ -31,16 +25,7 @@ def check_card(disk: Path) -> list[str]:
     """What was found, in words. Raises Failed for what a Pi's firmware would stumble over."""
     with disk.open("rb") as file:
         card = file.fileno()
-        old = [_ENTRY_MBR.unpack_from(os.pread(card, SECTOR, 0), 446 + 16 * number) for number in range(4)]
-        table = [
-            _ENTRY_GPT.unpack_from(os.pread(card, 128, 2 * SECTOR + 128 * number)) for number in range(6)
-        ]
-        names = [entry[5].decode("utf-16-le").rstrip("\0") for entry in table]
-        must(names == NAMES, f"partitions: {names}")
-        starts = [entry[2] for entry in table]
-        # A Pi 3's boot ROM reads the old table, the others may read either: both must mean the same.
-        must([entry[1] for entry in old] == [0x0C] * 3 + [0xEE], f"old partition table: {old}")
-        must([entry[2] for entry in old[:3]] == starts[:3], "the two tables name different places")
+        starts = check_tables(card)
         must(os.pread(card, 4, starts[3] * SECTOR + 1024) == b"\xe2\xe1\xf5\xe0", "root-a is no erofs")
         must(os.pread(card, 2, starts[5] * SECTOR + 1024 + 56) == b"\x53\xef", "data is no ext4")
         must(not any(os.pread(card, 4096, starts[4] * SECTOR)), "root-b is not empty")
@@ -54,7 +39,22 @@ def check_card(disk: Path) -> list[str]:
     kernel = _read(disk, boot, "kernel8.img")
     # Documentation/arch/arm64/booting.rst: "ARM\x64" at 56; a Pi's firmware unpacks gzip by itself.
     must(kernel[56:60] == b"ARMd" or kernel[:2] == b"\x1f\x8b", "kernel8.img is no arm64 kernel")
-    return [f"{len(names)} partitions, {len(BOOT)} boot files, kernel of {len(kernel) / 2**20:.0f} MiB"]
+    return [f"{len(NAMES)} partitions, {len(BOOT)} boot files, kernel of {len(kernel) / 2**20:.0f} MiB"]
+
+
+def check_tables(card: int) -> list[int]:
+    """At which sectors the partitions of an open card begin. Raises Failed unless both tables name the same.
+
+    A Pi 3's boot ROM reads the old table, the others may read either.
+    """
+    old = [_ENTRY_MBR.unpack_from(os.pread(card, SECTOR, 0), 446 + 16 * number) for number in range(4)]
+    table = [_ENTRY_GPT.unpack_from(os.pread(card, 128, 2 * SECTOR + 128 * number)) for number in range(6)]
+    names = [entry[5].decode("utf-16-le").rstrip("\0") for entry in table]
+    must(names == NAMES, f"partitions: {names}")
+    must([entry[1] for entry in old] == [0x0C] * 3 + [0xEE], f"old partition table: {old}")
+    places = [(first, last - first + 1) for _, _, first, last, _, _ in table]
+    must([entry[2:] for entry in old[:3]] == places[:3], "the two tables name different places")
+    return [first for first, _ in places]
 
 
 def boot_file(disk: Path, name: str) -> bytes:

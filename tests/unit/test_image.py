@@ -8,7 +8,7 @@ import pytest
 
 from image import disk
 from image.packages import Package, lock_file, read_lock
-from image.recipe import MIB, RECIPES, TOOLS, Kind
+from image.recipe import HEADERS, MIB, RECIPES, TOOLS, Kind
 from image.root import ENABLED, ENABLED_ON, MASKED
 from image.tools import Failed
 from tests.conftest import require
@@ -20,7 +20,11 @@ KINDS = list(RECIPES)
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [*((recipe.architecture, recipe.packages) for recipe in RECIPES.values()), ("tools", TOOLS)],
+    [
+        *((recipe.architecture, recipe.packages) for recipe in RECIPES.values()),
+        ("headers", HEADERS),
+        ("tools", TOOLS),
+    ],
 )
 def test_a_lock_names_each_package_once_and_all_that_the_recipe_wants(
     name: str, wanted: tuple[str, ...]
@@ -29,10 +33,19 @@ def test_a_lock_names_each_package_once_and_all_that_the_recipe_wants(
     names = [package.name for package in locked]
     assert len(names) == len(set(names))
     assert set(wanted) <= set(names)
-    architecture = "amd64" if name == "tools" else name
+    architecture = {"headers": "arm64", "tools": "amd64"}.get(name, name)
     assert {package.file.rpartition("_")[2] for package in locked} <= {f"{architecture}.deb", "all.deb"}
     assert locked == sorted(locked, key=lambda package: package.path), "`make image-lock` sorts them"
     assert "://" not in lock_file(name).read_text(), "a lock names no host"
+
+
+def test_a_pis_module_is_compiled_for_the_kernel_that_a_pi_has() -> None:
+    """Headers of another version would make a module that this kernel refuses."""
+    there, added = read_lock(lock_file("arm64")), read_lock(lock_file("headers"))
+    (kernel,) = (package for package in there if re.fullmatch(r"linux-image-[0-9].*-arm64", package.name))
+    (headers,) = (package for package in added if re.fullmatch(r"linux-headers-[0-9].*-arm64", package.name))
+    assert headers.file.replace("linux-headers-", "linux-image-") == kernel.file
+    assert not {package.name for package in there} & {package.name for package in added}
 
 
 def test_a_line_that_is_no_line_of_a_lock_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from image.contents import read_contents
 from image.packages import Package
 from image.sbom import make_sbom
 from image.tools import Failed
+from tests.unit.image.conftest import put
 
 LIBC = "pkg:deb/debian/libc6@2.41-12%2Bb1?arch=amd64&distro=debian-13&upstream=glibc"
 SSHD = "pkg:deb/debian/openssh-server@1:10.0p1-7%2Bdeb13u4?arch=amd64&distro=debian-13&upstream=openssh"
@@ -82,6 +83,14 @@ def test_licences_are_spdx_where_they_can_be_and_texts_have_their_place(sbom: st
     assert parts["openssh-server"]["properties"] == [
         {"name": "storebox:licence-text", "value": "/usr/share/doc/openssh-server/copyright"}
     ]
+
+
+def test_a_kernel_module_of_ours_is_listed_as_such(tree: Path, lock: list[Package]) -> None:
+    put(tree, "usr/lib/modules/6.12/updates/storebox_tryboot.ko", "m" * 100)
+    part = by_name(make_sbom(read_contents(tree), lock))["storebox_tryboot"]
+
+    assert (part["purl"], part["version"]) == ("pkg:generic/storebox_tryboot@0.1.0", "0.1.0")
+    assert part["licenses"] == [{"license": {"id": "GPL-2.0-only"}}]
 
 
 def test_what_a_distribution_says_is_linked_into_it_is_listed_under_it(sbom: str) -> None:
