@@ -1,9 +1,23 @@
-"""Wait for what other tasks, threads and sockets bring, without guessing how long it takes."""
+"""Run what a service runs for ever, and wait for what it brings, without guessing how long it takes."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 TURNS_UNTIL_PATIENT = 1_000
+
+
+@contextlib.asynccontextmanager
+async def running_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Have it run while inside; cancelled then, unless it has ended. What it raised is raised at the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def until(condition: Callable[[], object], *, within_s: float = 10.0) -> None:

@@ -1,7 +1,6 @@
 """The drain brings every event to the cloud once, in order, whatever the line does in between."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +29,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.journals import BOX, KEYS, a_draft, a_journal, a_note
 from tests.fakes.sales import a_sale
+from tests.fakes.tasks import running_task
 
 
 @dataclass
@@ -71,13 +71,8 @@ async def a_world(folder: Path, cloud_kind: type[FakeCloud] = FakeCloud) -> Asyn
 
 @asynccontextmanager
 async def draining(world: World) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(world.drain.run())
-    try:
+    async with running_task(world.drain.run()) as task:
         yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_everything_waiting_is_delivered_and_settled(tmp_path: Path) -> None:

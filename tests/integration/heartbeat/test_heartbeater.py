@@ -26,6 +26,7 @@ from appliance.services.wan import WanWatch
 from appliance.storage.policies import Policies
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
+from tests.fakes.tasks import running_task
 
 
 class Box:
@@ -85,13 +86,8 @@ class Box:
 
     @contextlib.asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.heartbeater.run())
-        try:
+        async with running_task(self.heartbeater.run()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The leaf that the box signs for its LAN: it follows the addresses and the chain's renewal, and its key stays."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from cloud.authority import Authority
 from tests.fakes.authority import a_key
 from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import FakeRecorder
+from tests.fakes.tasks import running_task
 
 BOX = "sb-example"
 
@@ -65,13 +65,8 @@ class Box:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         self.used.append(self.certificate.identity()[1])
-        task = asyncio.create_task(self.certificate.run(lambda _key, chain: self.used.append(chain)))
-        try:
+        async with running_task(self.certificate.run(lambda _key, chain: self.used.append(chain))):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     def named(self) -> list[str]:
         leaf = x509.load_pem_x509_certificate(self.used[-1])

@@ -1,7 +1,5 @@
 """Head office keeps the list of a box's tills, for the box that may take its place one day."""
 
-import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +12,7 @@ from appliance.domain.link import Cause
 from appliance.domain.pairing import TillRecord, TillRow
 from appliance.services.tills import RETRY_S, TillReporter
 from appliance.services.wan import WanWatch
+from tests.fakes.tasks import running_task
 from tests.integration.pairing.conftest import Desk
 
 
@@ -43,13 +42,8 @@ async def reporting(desk: Desk, office: Office, *, online: bool = True) -> Async
     wan = WanWatch(desk.clock, random.Random(1))
     if online:
         wan.observe(Cause.OK, 0.02)
-    task = asyncio.create_task(TillReporter(office, desk.desk, wan, desk.clock).run())
-    try:
+    async with running_task(TillReporter(office, desk.desk, wan, desk.clock).run()):
         yield wan
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def a_row(till: str) -> TillRow:

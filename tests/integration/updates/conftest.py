@@ -1,7 +1,6 @@
 """A box that is offered an update: what survives a restart of the daemon, and what the shop does meanwhile."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from appliance.services.updates import (
 from appliance.storage.update_files import UpdateFiles, UpdateRecords
 from tests.fakes.clock import FakeClock
 from tests.fakes.notes import Notes
+from tests.fakes.tasks import running_task
 from tests.fakes.updates import BUNDLE, FakeUpdates
 
 PIECES = len(BUNDLE) // PIECE_BYTES
@@ -69,13 +69,8 @@ class Box:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         self.updates = self.started()
-        task = asyncio.create_task(self.updates.run())
-        try:
+        async with running_task(self.updates.run()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def until(self, state: str, **within: float) -> None:
         await self.clock.run_until(lambda: self.updates.view().state == state, **within)

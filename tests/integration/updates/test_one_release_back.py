@@ -96,9 +96,9 @@ def say_more_in_database(path: Path, signers: Signers) -> Iterator[str]:
     with closing(sqlite3.connect(path)) as database, database:
         tables = "SELECT name FROM sqlite_schema WHERE sql LIKE '%envelope BLOB%'"
         for (name,) in database.execute(tables).fetchall():
-            for row, kept in database.execute(f"SELECT rowid, envelope FROM {name}").fetchall():  # noqa: S608  of the schema
+            for row, kept in database.execute(f"SELECT rowid, envelope FROM {name}").fetchall():  # noqa: S608  tables of our schema
                 told = canonical(more(msgspec.json.decode(unpack(kept)), signers))
-                database.execute(f"UPDATE {name} SET envelope = ? WHERE rowid = ?", (told, row))  # noqa: S608  the same
+                database.execute(f"UPDATE {name} SET envelope = ? WHERE rowid = ?", (told, row))  # noqa: S608  tables of our schema
                 yield name
 
 

@@ -1,7 +1,6 @@
 """The watch of the line, on a clock that the test holds: how soon a cut and a mending are noticed, and by whom."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from appliance.domain.link import Cause, Link, LinkState
 from appliance.services.wan import WanWatch
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
+from tests.fakes.tasks import running_task
 
 
 class Shop:
@@ -49,13 +49,8 @@ class Shop:
 async def watched(seed: int = 1) -> AsyncIterator[Shop]:
     """A shop whose watch runs while inside."""
     shop = Shop(seed)
-    task = asyncio.create_task(shop.wan.run(shop.cloud.probe), name="wan")
-    try:
+    async with running_task(shop.wan.run(shop.cloud.probe)):
         yield shop
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_a_box_that_starts_on_a_good_line_is_online_after_the_proof() -> None:
