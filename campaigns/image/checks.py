@@ -4,7 +4,7 @@ import time
 
 from bench.processes import call, must
 from campaigns.image.scene import TECHNICIAN, Scene
-from campaigns.image.until import until
+from campaigns.until import until
 from image.tools import inside
 
 # What may be reached from outside: tills, mDNS, and SSH since this card brought a technician's key.

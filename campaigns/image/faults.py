@@ -8,7 +8,7 @@ import time
 from bench.processes import Failed, call, must
 from campaigns.image.machine import SERVES, WATCHDOG, stick
 from campaigns.image.scene import Scene
-from campaigns.image.until import until
+from campaigns.until import until
 
 DAEMON_BACK_MAX_S = 30.0
 RESET_MAX_S = 15.0

@@ -12,7 +12,7 @@ from bench.processes import call, must, program
 from campaigns.image.figures import Figures
 from campaigns.image.machine import SERVES, Machine
 from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
-from campaigns.image.until import until
+from campaigns.until import until
 
 CARD_BYTES = 6 * 1024**3
 # The key of who may come in by SSH, in the scene's folder.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bench.processes import Failed, call, must
 from campaigns.image.machine import RESTARTS, SERVES
 from campaigns.image.scene import Scene
-from campaigns.image.until import until
+from campaigns.until import until
 from image.tools import Failed as NotMade
 from image.tools import inside, run
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.processes import Failed
-from campaigns.units.machine import HERE, Machine, until
+from campaigns.units.machine import HERE, Machine
+from campaigns.until import until
 
 UNIT = "storebox.service"
 KIT = "root/kit"
@@ -63,8 +64,10 @@ class Box:
         main = self.machine.show(UNIT, "MainPID")
         began_s = time.monotonic()
         strike(main)
-        until(lambda: self.machine.show(UNIT, "MainPID") not in (main, "0"), "another process", READY_S)
-        until(lambda: self.machine.is_active(UNIT), "ready again", READY_S)
+        until(
+            lambda: self.machine.show(UNIT, "MainPID") not in (main, "0"), READY_S, lambda: "another process"
+        )
+        until(lambda: self.machine.is_active(UNIT), READY_S, lambda: "ready again")
         return time.monotonic() - began_s
 
     def expect_active(self) -> None:

@@ -5,7 +5,7 @@ import shutil
 
 from bench.processes import Failed, call, program, serving
 from campaigns.units.box import KIT, READY_S, STATE, UNIT, Box
-from campaigns.units.machine import until
+from campaigns.until import until
 
 CREDENTIAL = "storebox.claim"
 
@@ -42,7 +42,7 @@ class Claims:
             self._machine.run("sh", "-c", bring)
             claim.unlink()
             self._machine.run("systemctl", "start", UNIT)
-            until(lambda: self._shop() == shop, f"a box of shop {shop}", READY_S)
+            until(lambda: self._shop() == shop, READY_S, lambda: f"a box of shop {shop}")
         if (self._box.path(STATE) / "claim").exists():
             raise Failed("the claim came as a file")
 

@@ -5,7 +5,7 @@ import os
 
 from bench.processes import Failed, must
 from campaigns.units.box import CONFIG, READY_S, STATE, UNIT, Box
-from campaigns.units.machine import until
+from campaigns.until import until
 
 LIST = f"{STATE}/forced-reboots"
 # So that what takes minutes on a box takes seconds here; what follows from what stays as it is.
@@ -42,12 +42,14 @@ class Failing:
         must(self._machine.is_active("storebox-again.timer"), "nobody tries again")
         until(
             lambda: "Finished" in self._box.log("--unit=storebox-degraded") and self._tries() >= 2,
-            "another try",
             90,
+            lambda: "another try",
         )
         self._box.path(CONFIG).write_text(self._sound)
-        took_s = until(lambda: self._machine.is_active(UNIT), "the next try", 90)
-        until(lambda: not self._machine.is_active("storebox-degraded.service"), "degraded ends", READY_S)
+        took_s = until(lambda: self._machine.is_active(UNIT), 90, lambda: "the next try")
+        until(
+            lambda: not self._machine.is_active("storebox-degraded.service"), READY_S, lambda: "degraded ends"
+        )
         status = json.loads(self._machine.run("storebox", "status", "--json", check=False))
         if "failed-starts" not in status["issues"] or "box.starts_failed" not in self._box.log():
             raise Failed(f"nobody hears of it: {status['issues']}")
@@ -75,7 +77,11 @@ class Failing:
         before = self._machine.boots
         self._machine.run("systemctl", "restart", "--no-block", UNIT)
         self._machine.wait_for_boot(before + 3)
-        until(lambda: self._machine.is_active("storebox-degraded.service"), "it stays up degraded", READY_S)
+        until(
+            lambda: self._machine.is_active("storebox-degraded.service"),
+            READY_S,
+            lambda: "it stays up degraded",
+        )
         listed = [line.split()[0] for line in self._box.path(LIST).open()]
         if listed != ["reboot"] * 3 + ["degraded"] or self._machine.boots != before + 3:
             raise Failed(f"{self._machine.boots - before} reboots, and the list is {listed}")

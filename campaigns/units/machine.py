@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.processes import Failed
+from campaigns.until import until
 
 HERE = Path(__file__).parent
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,ca-certificates,iproute2,procps"
@@ -32,7 +32,6 @@ MASKED = (
 )
 NAMESPACES = ["--mount", "--pid", "--fork", "--kill-child", "--cgroup", "--net", "--ipc", "--uts"]
 BOOT_S = 60.0
-LOOK_S = 0.1
 
 
 def make_root(root: Path) -> None:
@@ -98,7 +97,7 @@ class Machine:
 
     def wait_for_boot(self, number: int) -> None:
         """Return once it has booted that often."""
-        until(lambda: self.boots >= number and self._is_up(), f"boot {number}", BOOT_S)
+        until(lambda: self.boots >= number and self._is_up(), BOOT_S, lambda: f"boot {number}")
 
     def _is_up(self) -> bool:
         try:
@@ -168,16 +167,6 @@ def open_machine(root: Path, work: Path) -> Iterator[Machine]:
         _run(["umount", "--recursive", str(work / "merged")], check=False)
 
 
-def until(condition: Callable[[], bool], what: str, patience_s: float) -> float:
-    """Wait until it is so; after how many seconds it was. Raises Failed when it does not come about."""
-    began_s = time.monotonic()
-    while not condition():
-        if time.monotonic() - began_s > patience_s:
-            raise Failed(f"not within {patience_s:g} s: {what}")
-        time.sleep(LOOK_S)
-    return time.monotonic() - began_s
-
-
 def _run(command: list[str], *, check: bool = True) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  tools of this machine
     if check and done.returncode != 0:
@@ -197,4 +186,4 @@ def _forget(group: Path) -> None:
             return not group.exists()
         return True
 
-    until(gone, f"{group} is empty", BOOT_S)
+    until(gone, BOOT_S, lambda: f"{group} is empty")

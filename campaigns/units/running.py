@@ -5,7 +5,8 @@ import time
 
 from bench.processes import Failed, must
 from campaigns.units.box import KIT, READY_S, UNIT, Box
-from campaigns.units.machine import ADDRESS, HERE, until
+from campaigns.units.machine import ADDRESS, HERE
+from campaigns.until import until
 
 TIMER = "storebox-steady.timer"
 # So that what takes a quarter of an hour on a box takes seconds here.
@@ -48,7 +49,7 @@ class Running:
         must(self._machine.is_active(TIMER), "the timer did not start again with the daemon")
         after_us = self._since_us(TIMER, "ActiveEnter") - self._since_us(UNIT, "ActiveEnter")
         must(after_us >= 0, "the timer still counts from the start before")
-        took_s = until(lambda: self._restarts() == 0, "the count is cleared", READY_S)
+        took_s = until(lambda: self._restarts() == 0, READY_S, lambda: "the count is cleared")
         must(self._machine.show(UNIT, "MainPID") == main, "the daemon did not run on meanwhile")
         self._machine.run("systemctl", "stop", UNIT)
         must(not self._machine.is_active(TIMER), "the timer outlives the daemon")
@@ -73,7 +74,11 @@ class Running:
     def a_stop_says_goodbye(self) -> str:
         """Records of mDNS with no time to live, heard on the shop's network."""
         main = self._machine.show(UNIT, "MainPID")
-        until(lambda: "mdns.announced" in self._box.log(f"_PID={main}"), "the box announces itself", READY_S)
+        until(
+            lambda: "mdns.announced" in self._box.log(f"_PID={main}"),
+            READY_S,
+            lambda: "the box announces itself",
+        )
         shutil.copy(HERE / "goodbyes.py", self._box.path(KIT))
         with self._machine.start("python3", f"/{KIT}/goodbyes.py", "6", ADDRESS) as listener:
             assert listener.stdout is not None
