@@ -27,13 +27,14 @@ def make(args: argparse.Namespace) -> None:
 
 def lock(args: argparse.Namespace) -> None:  # noqa: ARG001  a command takes its options, and this one has none
     """Take today's versions of all packages."""
-    wanted = {recipe.architecture: recipe.packages for recipe in RECIPES.values()}
-    for name, packages in (*wanted.items(), ("tools", TOOLS)):
-        architecture = "amd64" if name == "tools" else name
-        write_lock(name, resolve(architecture, packages, WORK.resolve() / "apt" / name))
+    apt = WORK.resolve() / "apt"
+    for recipe in RECIPES.values():
+        found = resolve(recipe.architecture, recipe.packages, apt / recipe.architecture, recipe.backports)
+        write_lock(recipe.architecture, found)
+    write_lock("tools", resolve("amd64", TOOLS, apt / "tools"))
     # Headers and compiler come on top of a Pi's own packages: what these bring is not named twice.
     pi = RECIPES["rpi"]
-    found = resolve(pi.architecture, (*pi.packages, *HEADERS), WORK.resolve() / "apt" / pi.architecture)
+    found = resolve(pi.architecture, (*pi.packages, *HEADERS), apt / pi.architecture, pi.backports)
     there = set(read_lock(lock_file(pi.architecture)))
     write_lock("headers", [package for package in found if package not in there])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from image import disk
+from image.device_tree import OVERLAY, make_overlay
 from image.packages import HERE
 from image.recipe import RECIPES, Kind
 from image.root import make_root, make_tools
@@ -50,12 +51,15 @@ def build(kind: Kind, source: Path, work: Path, *, fresh: bool = False) -> Image
     place.mkdir()
     tree = place / "root"
     make_root(kind, recipe, version_of(source), epoch, source, work, tree)
-    boot_files = _unified_kernel(tools, tree, epoch) if kind == "amd64" else _pi_files(tree)
+    boot_files = _unified_kernel(tools, tree, epoch) if kind == "amd64" else _pi_files(tools, tree)
     config = _pi_first_files(tree) if kind == "rpi" else []
     disk.fat(tools, "/build/boot.vfat", "BOOT", recipe.boot_mib, boot_files, epoch)
     disk.fat(tools, "/build/config.vfat", "SBXCONFIG", recipe.config_mib, config, epoch)
-    # The kernel is started from the boot partition; a second copy serves nobody.
+    # The kernel is started from the boot partition; another copy serves nobody.
     shutil.rmtree(tree / "boot")
+    for modules in (tree / "usr/lib/modules").iterdir():
+        shutil.rmtree(modules / "dtb", ignore_errors=True)
+        (modules / "vmlinuz").unlink(missing_ok=True)
     (tree / "boot/firmware").mkdir(parents=True)
     disk.erofs(tools, "/build/root.erofs", "/build/root", epoch)
     disk.ext4(tools, "/build/data.ext4", recipe.data_mib, epoch)
@@ -78,18 +82,18 @@ def _unified_kernel(tools: Path, tree: Path, epoch: int) -> list[tuple[str, str]
     return [("EFI/BOOT/BOOTX64.EFI", "/build/BOOTX64.EFI")]
 
 
-def _pi_files(tree: Path) -> list[tuple[str, str]]:
+def _pi_files(tools: Path, tree: Path) -> list[tuple[str, str]]:
     """What a Pi's firmware starts, all in one partition, so that a slot's firmware, kernel and root belong together."""
     kernel, initrd = _kernel(tree)
     firmware = tree / "usr/lib/raspi-firmware"
-    trees = tree / f"usr/lib/linux-image-{kernel.partition('vmlinuz-')[2]}"
+    trees = tree / f"usr/lib/modules/{kernel.partition('vmlinuz-')[2]}/dtb/broadcom"
+    make_overlay(tools, trees)
     (tree / "boot/cmdline.txt").write_text(f"{COMMAND_LINE} console=serial0,115200\n")
     shutil.copyfile(HERE / "pi/config.txt", tree / "boot/config.txt")
-    files = {"kernel8.img": kernel, "initrd.img": initrd}
+    files = {"kernel8.img": kernel, "initrd.img": initrd, f"overlays/{OVERLAY}": f"/build/{OVERLAY}"}
     files |= {name: f"/build/root/boot/{name}" for name in ("cmdline.txt", "config.txt")}
     found = [path for path in firmware.iterdir() if path.suffix in {".bin", ".elf", ".dat"}]
-    # None of a Pi 5, which this kernel does not serve: its firmware then says so instead of starting it (os_check).
-    found += [*trees.glob("broadcom/bcm2711-rpi-*.dtb"), *trees.glob("broadcom/bcm2837-rpi-*.dtb")]
+    found += [path for chip in ("2711", "2712", "2837") for path in trees.glob(f"bcm{chip}-*.dtb")]
     files |= {path.name: f"/build/root/{path.relative_to(tree)}" for path in found}
     return sorted(files.items())
 

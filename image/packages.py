@@ -69,9 +69,12 @@ def mirrors() -> dict[str, str]:
     return found
 
 
-def resolve(architecture: str, names: Iterable[str], work: Path) -> list[Package]:
+def resolve(
+    architecture: str, names: Iterable[str], work: Path, backports: Iterable[str] = ()
+) -> list[Package]:
     """What these packages and all they need are today, by apt's own choice, for an empty system; sorted.
 
+    Of Debian's backports only what `backports` names is chosen, and what that needs in a version that is only there.
     Signatures of the archive are checked by apt.
     """
     uris = mirrors()
@@ -80,16 +83,20 @@ def resolve(architecture: str, names: Iterable[str], work: Path) -> list[Package
         for archive, suite in (
             ("debian", SUITE),
             ("debian", f"{SUITE}-updates"),
+            ("debian", f"{SUITE}-backports"),
             ("debian-security", f"{SUITE}-security"),
         )
     ]
     for folder in ("lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True, exist_ok=True)
     (work / "sources.list").write_text("\n".join(lines) + "\n")
+    # apt takes nothing of backports by itself (apt_preferences(5), NotAutomatic).
+    chosen = (f"Package: {name}\nPin: release n={SUITE}-backports\nPin-Priority: 990\n" for name in backports)
+    (work / "preferences").write_text("\n".join(chosen))
     (work / "apt.conf").write_text(
         f'Dir::State::lists "{work}/lists/";\nDir::Cache "{work}/cache/";\nDir::State::status "/dev/null";\n'
         f'Dir::Etc::sourcelist "{work}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n'
-        'Dir::Etc::preferencesparts "/dev/null";\nDir::Etc::preferences "/dev/null";\n'
+        f'Dir::Etc::preferencesparts "/dev/null";\nDir::Etc::preferences "{work}/preferences";\n'
         f'APT::Architecture "{architecture}";\nAPT::Architectures "{architecture}";\n'
         'APT::Install-Recommends "false";\nAcquire::Languages "none";\nAcquire::ForceHash "SHA256";\n'
     )

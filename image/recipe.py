@@ -44,6 +44,8 @@ class Recipe(NamedTuple):
     architecture: str
     packages: tuple[str, ...]
     boot_mib: int
+    # What comes from Debian's backports, by name; what these need in a version that is only there comes along.
+    backports: tuple[str, ...] = ()
     root_mib: int = 768
     config_mib: int = 33
     # Large enough that ext4 can grow it to the largest card.
@@ -56,11 +58,13 @@ RECIPES: dict[Kind, Recipe] = {
         "arm64",
         (*PACKAGES, "linux-image-arm64", "raspi-firmware", "iwd", "wireless-regdb", "firmware-brcm80211"),
         boot_mib=256,
+        # Debian's own kernel has no drivers for a Pi 5 (decision 0025).
+        backports=("linux-image-arm64", "linux-headers-arm64", "linux-base"),
     ),
 }
 
 # What a Pi's module is compiled with, for the kernel of its image; of no use on a box.
-HEADERS = ("linux-headers-arm64", "make")
+HEADERS = ("linux-headers-arm64", "binutils", "make")
 
 # What makes file systems and kernels' bundles, in the versions of the image's own Debian.
 TOOLS = (
@@ -72,4 +76,5 @@ TOOLS = (
     "e2fsprogs",
     "fdisk",
     "zstd",
+    "device-tree-compiler",
 )

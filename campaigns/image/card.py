@@ -18,6 +18,8 @@ BOOT = (
     *("start.elf", "fixup.dat", "start4.elf", "fixup4.dat"),
     *("start_cd.elf", "fixup_cd.dat", "start4cd.elf", "fixup4cd.dat"),
     *("bcm2837-rpi-3-b.dtb", "bcm2837-rpi-3-b-plus.dtb", "bcm2711-rpi-4-b.dtb"),
+    # A Pi 5 has its start.elf in its EEPROM. What the later stepping of its chip needs is laid over the tree.
+    *("bcm2712-rpi-5-b.dtb", "overlays/bcm2712d0.dtbo"),
 )
 
 
@@ -65,7 +67,7 @@ def boot_file(disk: Path, name: str) -> bytes:
 
 
 def _check_files(disk: Path, offset: int, names: tuple[str, ...]) -> None:
-    listed = call(["mdir", "-b", "-i", f"{disk}@@{offset}", "::"]).decode().lower()
+    listed = call(["mdir", "-/", "-b", "-i", f"{disk}@@{offset}", "::"]).decode().lower()
     missing = [name for name in names if f"::/{name}\n" not in listed]
     must(not missing, f"not on the boot partition: {', '.join(missing)}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.processes import must
 from campaigns.image.card import boot_file, check_card, check_tables
+from campaigns.image.drivers import check_drivers
 from campaigns.image.figures import Figures
 from campaigns.image.machine import Machine, shell_on
 from campaigns.until import until
@@ -74,6 +75,8 @@ def on_a_pi(image: Path, folder: Path, patience_s: float, figures: Figures) -> N
     """Check the card, start from it. Raises Failed."""
     for found in check_card(image):
         figures.note("card", found)
+    for found in check_drivers(image, image.parent / "root"):
+        figures.note("drivers", found)
     card = folder / "card.img"
     shutil.copyfile(image, card)
     with card.open("r+b") as file:
