@@ -62,7 +62,8 @@ async def test_nothing_is_asked_while_the_root_unit_is_at_it_though_nothing_is_o
 async def test_a_root_unit_takes_as_long_as_it_takes(box: Box) -> None:
     await box.fetch()
     box.quiet_s = IDLE_S
-    async with box.running(), box.at_work():
+    # At it before the daemon looks: a daemon that looks first asks for it, as in the test above.
+    async with box.at_work(), box.running():
         await box.attempt("installing")
         await box.clock.advance(3 * AGAIN_S)
         assert (box.updates.view().state, await box.requested()) == ("installing", None)
