@@ -31,11 +31,11 @@ OVER_S = 120.0
 
 
 class Release(NamedTuple):
-    """Another release: its version, what is changed in its tree, whether its boot slot is empty, who signs it."""
+    """Another release: its version, what is changed in its tree and in its boot file system, who signs it."""
 
     version: str
     change: Callable[[Path], None] = lambda _tree: None
-    starts: bool = True
+    change_boot: Callable[[bytes], bytes] = lambda boot: boot
     keys: Path | None = None
 
 
@@ -64,13 +64,25 @@ def _ends_in_an_emergency(tree: Path) -> None:
     timer.write_text(timer.read_text().replace("OnBootSec=25min", f"OnBootSec={OVER_S}s"))
 
 
+def _is_empty(_boot: bytes) -> bytes:
+    return bytes(1024 * 1024)
+
+
+def _cannot_mount_its_data(boot: bytes) -> bytes:
+    # A word of the kernel's command line makes room for another of its length.
+    before, after = b" systemd.getty_auto=no ", b" module_blacklist=ext4 "
+    must(boot.count(before) == 1 and len(before) == len(after), "the command line is not where it was")
+    return boot.replace(before, after)
+
+
 BAD = (
     Bad("a release whose program dies", Release("0.1.2", change=_dies)),
-    Bad("a release that does not start", Release("0.1.3", starts=False)),
+    Bad("a release that does not start", Release("0.1.3", change_boot=_is_empty)),
     Bad("a release that never answers", Release("0.1.4", change=_never_answers), "port-silent", PROVE_S),
     Bad(
         "a release that ends in an emergency", Release("0.1.5", change=_ends_in_an_emergency), borne_s=OVER_S
     ),
+    Bad("a release that cannot mount its data", Release("0.1.6", change_boot=_cannot_mount_its_data)),
 )
 
 
@@ -140,7 +152,7 @@ def forged(scene: Scene) -> None:
 
 
 def broken(scene: Scene) -> None:
-    """Releases that die, do not start, never answer, or end in an emergency: the box comes back and says why."""
+    """Releases that are no good, each in its own way: the box comes back and says why."""
     before = _where(scene)
     _mind_manners(scene)
     late = [bad.what for bad in BAD if _comes_back(scene, bad, before) > BACK_MAX_S + bad.borne_s]
@@ -194,14 +206,13 @@ def _bundle(scene: Scene, release: Release) -> Path:
     # Packed in a hurry: nobody but this test reads it.
     inside(tools, "mkfs.erofs", "--quiet", "-zlz4", "/build/update.erofs", "/build/update")
     shutil.rmtree(place / "update")
-    boot = built / "boot.vfat"
-    if not release.starts:
-        boot = place / "nothing"
-        boot.write_bytes(bytes(1024 * 1024))
+    boot = place / "update.vfat"
+    boot.write_bytes(release.change_boot((built / "boot.vfat").read_bytes()))
     made = scene.machine.folder / f"{release.version}.raucb"
     keys = release.keys or scene.image.parents[1] / "keys"
     root = place / "update.erofs"
     call(["sh", str(RAUC / "bundle"), "amd64", release.version, *map(str, (boot, root, keys, made))])
+    boot.unlink()
     root.unlink()
     return made
 
