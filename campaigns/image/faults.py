@@ -123,7 +123,7 @@ def full(scene: Scene) -> None:
     )
     must(len(scene.till.acked()) == acked, "a sale is acked on a full disk")
     machine.shell("rm /var/full; sync")
-    until(lambda: not issues(), scene.patience_s, lambda: f"no room again: {issues()}", 1.0)
+    until(lambda: "disk-full" not in issues(), scene.patience_s, lambda: f"no room again: {issues()}", 1.0)
     scene.till.wait(scene.patience_s)
     scene.note(
         "disk full", "the sale refused as `disk-full` and said so, the same sale acked once there was room"
