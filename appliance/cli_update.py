@@ -2,10 +2,12 @@
 
 import argparse
 import asyncio
+import os
 import secrets
 import subprocess
-import sys
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
@@ -22,13 +24,13 @@ from appliance.gateways.identity import Identity
 from appliance.gateways.mdns import look_around
 from appliance.gateways.mdns_lookup import look_up
 from appliance.gateways.rauc import Rauc
-from appliance.gateways.units import ended_by_itself
+from appliance.gateways.units import ended_by_itself, first_started_s
 from appliance.places import files_in
 from appliance.runtime.clock import SystemClock
 from appliance.runtime.keyfile import read_public_pem
 from appliance.runtime.logs import log_to_stderr
 from appliance.services.installing import Installer
-from appliance.services.proving import Check, Hopeless, prove
+from appliance.services.proving import Check, Hopeless, proof_s, prove
 from appliance.services.trial import trial_sale
 from appliance.services.verification import verify_journal
 from appliance.storage.update_files import UpdateFiles, UpdateRecords
@@ -44,6 +46,7 @@ JOURNAL_S = 600.0
 ENDED_MAX = 3
 # The prover ends by itself; this is for one that does not.
 SPARE_S = 30.0
+VERDICT_BYTES_MAX = 65_536
 
 
 def add_commands(
@@ -77,13 +80,14 @@ def settle(options: argparse.Namespace) -> int:
     """Keep the release that is on trial once it has proven itself, or go back."""
     log_to_stderr()
     config = load_config(options.config)
-    _installer(config).settle(lambda: _proven(config, options.config))
+    _installer(config).settle(lambda: _proven(config))
     return FINE
 
 
 def prove_box(options: argparse.Namespace) -> int:
     """Whether the running box can serve its shop; 1 when not, with the reason."""
-    verdict = asyncio.run(_prove(load_config(options.config)))
+    config = load_config(options.config)
+    verdict = asyncio.run(_prove(config, config.update.prove_s))
     if options.json:
         print(msgspec.json.encode(verdict).decode())
     else:
@@ -112,29 +116,39 @@ def _restart() -> None:
     subprocess.run(command, check=True)  # noqa: S603  a fixed program, and no shell reads the arguments
 
 
-def _proven(config: Config, file: Path) -> Verdict:
-    """The proof, by a process of the daemon's user: whatever hangs or falls there, this one goes on."""
-    owner = config.state.stat()
-    command = [sys.executable, "-m", "appliance.cli", "prove", "--json", "--config", str(file)]
+def _proven(config: Config) -> Verdict:
+    """The proof, by a process of the daemon's user: whatever hangs or falls there, this one goes on.
+
+    Forked, since a box that starts has better to do than to load the same program twice; it has no threads yet.
+    """
+    within_s = proof_s(config.update.prove_s, SystemClock().monotonic(), first_started_s())
+    hears, tells = get_context("fork").Pipe(duplex=False)
+    prover = get_context("fork").Process(target=_prove_as_owner, args=(config, within_s, tells))
+    prover.start()
+    tells.close()
     try:
-        done = subprocess.run(  # noqa: S603  this very program
-            command,
-            user=owner.st_uid,
-            group=owner.st_gid,
-            extra_groups=[],
-            capture_output=True,
-            timeout=config.update.prove_s + JOURNAL_S + SPARE_S,
-            check=False,
-        )
-        return msgspec.json.decode(done.stdout, type=Verdict)
-    except subprocess.TimeoutExpired as error:
-        return Verdict(Reason.TOO_SLOW, str(error))
-    except (OSError, msgspec.DecodeError) as error:
-        return Verdict(Reason.TOO_SLOW, f"the proof did not run: {error}")
+        if not hears.poll(within_s + JOURNAL_S + SPARE_S):
+            return Verdict(Reason.TOO_SLOW, "the proof did not end")
+        # Bytes: what that user says is not unpickled as root.
+        return msgspec.json.decode(hears.recv_bytes(VERDICT_BYTES_MAX), type=Verdict)
+    except (OSError, EOFError, msgspec.DecodeError) as error:
+        return Verdict(Reason.TOO_SLOW, f"the proof did not run: {error!r}")
+    finally:
+        prover.kill()
+        prover.join()
+        hears.close()
 
 
-async def _prove(config: Config) -> Verdict:
-    clock, within_s = SystemClock(), config.update.prove_s
+def _prove_as_owner(config: Config, within_s: float, tells: Connection) -> None:
+    owner = config.state.stat()
+    os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
+    tells.send_bytes(msgspec.json.encode(asyncio.run(_prove(config, within_s))))
+
+
+async def _prove(config: Config, within_s: float) -> Verdict:
+    clock = SystemClock()
     until_s = clock.monotonic() + within_s
 
     def left_s() -> float:

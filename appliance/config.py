@@ -151,7 +151,7 @@ class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle_mib_max: Annotated[int, Meta(ge=1, le=BUNDLE_BYTES_MAX // 2**20)] = 1_024
     idle_s: Seconds = 900.0
     window: str = ""
-    prove_s: Seconds = 120.0
+    prove_s: Seconds = 40.0
 
     def __post_init__(self) -> None:
         read_window(self.window)

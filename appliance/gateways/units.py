@@ -1,16 +1,31 @@
-"""What systemd says of the daemon's unit."""
+"""What systemd says of the daemon's unit. Each question blocks, for ten seconds at most."""
 
 import subprocess
 
 ASK_S = 10.0
+UNIT = "storebox.service"
 
 
-def ended_by_itself(unit: str = "storebox.service") -> int:
+def ended_by_itself() -> int:
     """How often the unit has ended and was started again by systemd since it was last started; 0 where none says.
 
-    Blocks, for ten seconds at most (systemd.service(5), Restart=; NRestarts of org.freedesktop.systemd1(5)).
+    systemd.service(5), Restart=; NRestarts of org.freedesktop.systemd1(5).
     """
-    command = ["systemctl", "show", "--value", "--property=NRestarts", unit]
+    return _number("NRestarts")
+
+
+def first_started_s() -> float | None:
+    """When the unit was last started by somebody, by the monotonic clock; not by its own restarts. None: none says.
+
+    InactiveExitTimestampMonotonic of org.freedesktop.systemd1(5), in microseconds: with RestartMode=direct a restart
+    does not go through "inactive".
+    """
+    return _number("InactiveExitTimestampMonotonic") / 1e6 or None
+
+
+def _number(prop: str) -> int:
+    """What a property of the unit says; 0 where nobody says."""
+    command = ["systemctl", "show", "--value", f"--property={prop}", UNIT]
     try:
         done = subprocess.run(command, capture_output=True, timeout=ASK_S, check=False)  # noqa: S603  a fixed program
     except (OSError, subprocess.TimeoutExpired):

@@ -13,6 +13,9 @@ from appliance.domain.update import Reason, Verdict
 from appliance.runtime.clock import Clock
 
 AGAIN_S = 1.0
+# However long after the daemon's start a proof begins, it has so much of its time: on a slow box all programs start
+# side by side.
+LEAST_SHARE = 0.5
 
 
 class Hopeless(Exception):
@@ -31,6 +34,13 @@ class Check(NamedTuple):
     look: Callable[[], Awaitable[None]]
     within_s: Callable[[], float]
     once: bool = False
+
+
+def proof_s(prove_s: float, now_s: float, started_s: float | None) -> float:
+    """How long a proof that begins now may take: until `prove_s` after the daemon's first start, if that is known."""
+    if started_s is None:
+        return prove_s
+    return max(started_s + prove_s - now_s, prove_s * LEAST_SHARE)
 
 
 async def prove(checks: Sequence[Check], clock: Clock) -> Verdict:

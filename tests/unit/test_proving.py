@@ -6,7 +6,7 @@ import pytest
 
 from appliance.domain.errors import NotReady
 from appliance.domain.update import Reason, Verdict
-from appliance.services.proving import Check, Hopeless, prove
+from appliance.services.proving import Check, Hopeless, proof_s, prove
 from tests.fakes.clock import FakeClock
 
 
@@ -88,3 +88,13 @@ async def test_a_bug_in_a_check_is_no_verdict() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await verdict_of(Check(Reason.PORT_SILENT, look, lambda: 60.0))
+
+
+@pytest.mark.parametrize(
+    ("now_s", "started_s", "has_s"),
+    [(50.0, 50.0, 60.0), (70.0, 50.0, 40.0), (90.0, 50.0, 30.0), (9_000.0, 50.0, 30.0), (50.0, None, 60.0)],
+)
+def test_a_proof_is_over_so_long_after_the_daemon_s_start_but_has_half_of_that(
+    now_s: float, started_s: float | None, has_s: float
+) -> None:
+    assert proof_s(60.0, now_s, started_s) == has_s

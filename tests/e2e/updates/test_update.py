@@ -70,7 +70,9 @@ class Shop:
 @pytest.fixture
 def shop(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     (tmp_path / "programs").mkdir()
-    (tmp_path / "programs/systemctl").write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/restarts\n')
+    (tmp_path / "programs/systemctl").write_text(
+        f'#!/bin/sh\n[ "$1" != reboot ] || echo "$*" >>{tmp_path}/restarts\n'
+    )
     (tmp_path / "programs/systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:{os.environ['PATH']}")
     shop = Shop(tmp_path, machine)
