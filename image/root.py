@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from image.module import put_module
@@ -19,13 +20,19 @@ EXCLUDED = (
     "/usr/share/lintian/*",
 )
 INCLUDED = ("/usr/share/doc/*/copyright",)
-# Kernel modules of what no box has or serves.
+# Kernel modules of what no box has or serves. QEMU's (qemu_fw_cfg) alone takes seven seconds of an emulated start.
 UNUSED_MODULES = (
     "sound", "drivers/media", "drivers/infiniband", "drivers/isdn", "drivers/staging", "drivers/iio", "drivers/comedi",
     "drivers/gpu/drm/amd", "drivers/gpu/drm/nouveau", "drivers/gpu/drm/radeon", "drivers/gpu/drm/i915",
     "drivers/gpu/drm/xe", "drivers/net/wireless/ath", "drivers/net/wireless/intel",
     "drivers/net/wireless/mediatek", "drivers/net/wireless/realtek", "drivers/net/wireless/marvell", "arch/x86/kvm",
+    "drivers/firmware/qemu_fw_cfg.ko*",
 )  # fmt: skip
+# No Wi-Fi on a PC box; and without a list of countries, which its image lacks, cfg80211 asks for one for ever.
+UNUSED_MODULES_ON: dict[Kind, tuple[str, ...]] = {
+    "amd64": ("drivers/net/wireless", "net/wireless", "net/mac80211"),
+    "rpi": (),
+}
 # What the packages' own set-up leaves that differs from build to build, or belongs to one box.
 LEFT_OVER = (
     "var/lib/dbus/machine-id", "var/lib/systemd/*", "var/cache/*/*", "var/cache/*", "var/log/*", "var/lib/dpkg/*-old",
@@ -50,7 +57,22 @@ MASKED = (
     "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount",
     "dev-hugepages.mount", "dev-mqueue.mount", "proc-sys-fs-binfmt_misc.automount", "systemd-binfmt.service",
     "systemd-update-done.service", "ldconfig.service", "systemd-sysusers.service", "systemd-hwdb-update.service",
+    "systemd-network-generator.service", "systemd-udev-load-credentials.service",
+    "systemd-journal-catalog-update.service",
 )  # fmt: skip
+# What systemd would look for at each start, before anything else, and no box has: scripts of System V, partitions to
+# find, a hibernated system, SSH on a socket of a virtual machine, and so on.
+MASKED_GENERATORS = (
+    "getty",
+    "gpt-auto",
+    "hibernate-resume",
+    "rc-local",
+    "run",
+    "ssh",
+    "system-update",
+    "sysv",
+    "tpm2",
+)
 
 
 def make_root(
@@ -64,11 +86,9 @@ def make_root(
     if kind == "rpi":
         put_module(epoch, base, work, root)
     for module in (root / "usr/lib/modules").iterdir():
-        for unused in UNUSED_MODULES:
-            shutil.rmtree(module / "kernel" / unused, ignore_errors=True)
+        _remove(module / "kernel", (*UNUSED_MODULES, *UNUSED_MODULES_ON[kind]))
         inside(root, "depmod", module.name)
-    for name in IN_THE_WAY:
-        (root / name).unlink(missing_ok=True)
+    _remove(root, IN_THE_WAY)
     for files in (HERE / "files", HERE / f"files.{kind}"):
         _lay_over(files, root)
     _put_units(source / "systemd", root)
@@ -171,6 +191,10 @@ def _settle(kind: Kind, version: str, root: Path) -> None:
     inside(root, "systemctl", "--quiet", "enable", *ENABLED, *ENABLED_ON[kind])
     inside(root, "systemctl", "--quiet", "mask", *MASKED)
     inside(root, "systemctl", "--quiet", "set-default", "multi-user.target")
+    generators = root / "etc/systemd/system-generators"
+    generators.mkdir()
+    for name in MASKED_GENERATORS:
+        (generators / f"systemd-{name}-generator").symlink_to("/dev/null")
     (root / "boot/firmware").mkdir(parents=True, exist_ok=True)
 
 
@@ -181,13 +205,18 @@ def _set_times(epoch: int, root: Path) -> None:
 
 
 def _clean(epoch: int, root: Path) -> None:
-    for pattern in LEFT_OVER:
-        for path in sorted(root.glob(pattern)):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    _remove(root, LEFT_OVER)
     # The clock never starts before this (systemd, timesyncd).
     floor = root / "usr/lib/clock-epoch"
     floor.touch()
     os.utime(floor, (epoch, epoch))
+
+
+def _remove(folder: Path, patterns: Iterable[str]) -> None:
+    """What is there of these, with all that is in it."""
+    for pattern in patterns:
+        for path in sorted(folder.glob(pattern)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
