@@ -20,7 +20,7 @@ EXCLUDED = (
     "/usr/share/lintian/*",
 )
 INCLUDED = ("/usr/share/doc/*/copyright",)
-# Kernel modules of what no box has or serves. QEMU's (qemu_fw_cfg) alone takes seven seconds of an emulated start.
+# Kernel modules of what no box has or serves.
 UNUSED_MODULES = (
     "sound", "drivers/media", "drivers/infiniband", "drivers/isdn", "drivers/staging", "drivers/iio", "drivers/comedi",
     "drivers/gpu/drm/amd", "drivers/gpu/drm/nouveau", "drivers/gpu/drm/radeon", "drivers/gpu/drm/i915",
@@ -192,7 +192,7 @@ def _settle(kind: Kind, version: str, root: Path) -> None:
     inside(root, "systemctl", "--quiet", "mask", *MASKED)
     inside(root, "systemctl", "--quiet", "set-default", "multi-user.target")
     generators = root / "etc/systemd/system-generators"
-    generators.mkdir()
+    generators.mkdir(exist_ok=True)
     for name in MASKED_GENERATORS:
         (generators / f"systemd-{name}-generator").symlink_to("/dev/null")
     (root / "boot/firmware").mkdir(parents=True, exist_ok=True)
