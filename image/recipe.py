@@ -66,7 +66,8 @@ RECIPES: dict[Kind, Recipe] = {
 # What a Pi's module is compiled with, for the kernel of its image; of no use on a box.
 HEADERS = ("linux-headers-arm64", "binutils", "make")
 
-# What makes file systems and kernels' bundles, in the versions of the image's own Debian.
+# What makes file systems and kernels' bundles, and the machines that an image is tried in, in the versions of the
+# image's own Debian.
 TOOLS = (
     "erofs-utils",
     "systemd-ukify",
@@ -77,4 +78,7 @@ TOOLS = (
     "fdisk",
     "zstd",
     "device-tree-compiler",
+    "qemu-system-x86",
+    "qemu-system-arm",
+    "ovmf",
 )

@@ -102,7 +102,7 @@ def make_root(
 
 
 def make_tools(epoch: int, work: Path) -> Path:
-    """The root in which file systems are made."""
+    """The root in which file systems are made, and whose emulators an image is tried in."""
     return _kept("tools", "amd64", epoch, work)
 
 

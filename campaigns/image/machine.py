@@ -17,7 +17,9 @@ from pathlib import Path
 from bench.processes import Failed
 from campaigns.until import until
 
-CODE, VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+# The tools' root, beside an image's folder, and the firmware in it.
+TOOLS = "base.tools"
+CODE, VARS = "usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"
 # Where the guest finds the host's loopback. The whole campaign runs in a network namespace of its own: nothing else is
 # reached from there.
 OFFICE = "10.0.2.2"
@@ -51,12 +53,15 @@ def shell_on(terminal: str) -> dict[str, str]:
 class Machine:
     """A machine of 1 GiB, like a Pi. `folder` keeps disk, firmware variables and console between two starts.
 
+    The emulator and its firmware are those of `tools`, the root that `make image` leaves beside the images.
+
     When it restarts by itself, or its watchdog resets it, it is a new QEMU that goes on: what a restart keeps is on
-    disk or in the firmware's variables, and QEMU 7.2 runs the firmware ten times slower in a process that ran a
+    disk or in the firmware's variables, and QEMU 7.2 ran the firmware ten times slower in a process that had run a
     system before (40 to 110 s instead of 8).
     """
 
-    def __init__(self, folder: Path, disk: Path, *, ssh_port: int = 0) -> None:
+    def __init__(self, tools: Path, folder: Path, disk: Path, *, ssh_port: int = 0) -> None:
+        self.tools = tools
         self.folder = folder
         self.disk = disk
         self.console = folder / "console.log"
@@ -69,7 +74,7 @@ class Machine:
         self._shell: socket.socket | None = None
         self.started_s = 0.0
         if not (folder / "vars.fd").exists():
-            shutil.copyfile(VARS, folder / "vars.fd")
+            shutil.copyfile(tools / VARS, folder / "vars.fd")
 
     def start(self, *, clock: str = "utc", more: Sequence[str] = ()) -> None:
         """Switch it on, with `more` devices.
@@ -96,13 +101,20 @@ class Machine:
                     return
                 self._process = process = self._qemu(command)
 
+    def emulator(self, processor: str) -> list[str]:
+        """QEMU of the tools' root, run where this process is: by that root's dynamic linker, with its libraries."""
+        qemu = f"qemu-system-{processor}"
+        linker, libraries = self.tools / "lib64/ld-linux-x86-64.so.2", self.tools / "usr/lib/x86_64-linux-gnu"
+        program, data = self.tools / "usr/bin" / qemu, self.tools / "usr/share/qemu"
+        return [str(linker), "--argv0", qemu, "--library-path", str(libraries), str(program), "-L", str(data)]
+
     def command(self, clock: str) -> list[str]:
         """What QEMU is started with: a PC."""
         command = [
-            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "Opteron_G3",
+            *self.emulator("x86_64"), "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "Opteron_G3",
             "-smp", "2", "-m", "1G",
             "-nodefaults", "-display", "none", "-rtc", f"base={clock}",
-            "-drive", f"if=pflash,format=raw,readonly=on,file={CODE}",
+            "-drive", f"if=pflash,format=raw,readonly=on,file={self.tools / CODE}",
             "-drive", f"if=pflash,format=raw,file={self.folder / 'vars.fd'}",
             "-drive", f"if=none,id=disk,format=raw,file={self.disk},cache=writethrough",
             # Fixed places: the firmware remembers its disk by them.

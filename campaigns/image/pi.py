@@ -12,7 +12,7 @@ from bench.processes import must
 from campaigns.image.card import boot_file, check_card, check_tables
 from campaigns.image.drivers import check_drivers
 from campaigns.image.figures import Figures
-from campaigns.image.machine import Machine, shell_on
+from campaigns.image.machine import TOOLS, Machine, shell_on
 from campaigns.until import until
 
 # A card is a power of two.
@@ -38,7 +38,7 @@ class Pi(Machine):
         for name, text in shell_on(TERMINAL).items():
             words.append(f"systemd.set_credential_binary={name}:{base64.b64encode(text.encode()).decode()}")
         return [
-            "qemu-system-aarch64", "-M", "raspi3b", "-display", "none",
+            *self.emulator("aarch64"), "-M", "raspi3b", "-display", "none",
             "-kernel", str(self.folder / "kernel8.img"), "-initrd", str(self.folder / "initrd.img"),
             "-dtb", str(self.folder / DEVICE_TREE), "-append", " ".join(words),
             "-drive", f"if=sd,format=raw,file={self.disk},cache=writethrough",
@@ -81,7 +81,7 @@ def on_a_pi(image: Path, folder: Path, patience_s: float, figures: Figures) -> N
     shutil.copyfile(image, card)
     with card.open("r+b") as file:
         file.truncate(CARD_BYTES)
-    pi = Pi(folder, card)
+    pi = Pi(image.parents[1] / TOOLS, folder, card)
     with pi:
         pi.start()
         figures.note(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.processes import call, must, program
 from campaigns.image.figures import Figures
-from campaigns.image.machine import SERVES, Machine
+from campaigns.image.machine import SERVES, TOOLS, Machine
 from campaigns.image.shop import SHOP, Office, Till, free_port, head_office
 from campaigns.until import until
 
@@ -80,7 +80,7 @@ def open_scene(image: Path, folder: Path, patience_s: float, cuts: int, figures:
         with card.open("r+b") as file:
             # A larger card than the image: the data partition grows.
             file.truncate(CARD_BYTES)
-        machine = Machine(folder, card, ssh_port=ssh_port)
+        machine = Machine(image.parents[1] / TOOLS, folder, card, ssh_port=ssh_port)
         with machine:
             scene = Scene(image, machine, office, Till(folder), patience_s, cuts, figures)
             machine.start()

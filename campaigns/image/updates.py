@@ -193,7 +193,7 @@ def _offer(scene: Scene, release: Release) -> tuple[int, int]:
 
 
 def _bundle(scene: Scene, release: Release) -> Path:
-    built, tools = scene.image.parent, scene.image.parents[1] / "base.tools"
+    built, tools = scene.image.parent, scene.machine.tools
     place = tools / "build"
     shutil.rmtree(place / "update", ignore_errors=True)
     run("cp", "-a", built / "root", place / "update")
