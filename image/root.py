@@ -44,11 +44,12 @@ IN_THE_WAY = ("etc/iwd/main.conf", "etc/initramfs/post-update.d/z50-raspi-firmwa
 ENABLED = (
     "nftables", "systemd-networkd", "systemd-resolved", "systemd-timesyncd", "storebox", "storebox-first-boot",
     "storebox-grow", "storebox-ssh", "storebox-console", "storebox-console.path", "storebox-update.path",
-    "storebox-commit", "storebox-trial-over.timer",
+    "storebox-commit", "storebox-trial-over", "storebox-trial-over.timer",
 )  # fmt: skip
 ENABLED_ON: dict[Kind, tuple[str, ...]] = {"amd64": ("storebox-boot-entries",), "rpi": ("iwd",)}
 # Nobody logs in at a console, packages are never changed in place, and nothing here traces or debugs the kernel, makes
-# file systems in programs, shares pages or queues by name, or runs programs of other machines.
+# file systems in programs, shares pages or queues by name, or runs programs of other machines. Who needs a loop or a
+# mapped device (RAUC) has the kernel load it.
 MASKED = (
     "getty@.service", "serial-getty@.service", "console-getty.service", "container-getty@.service", "ssh.service",
     "ssh.socket", "sshd-unix-local.socket", "systemd-firstboot.service", "systemd-networkd-wait-online.service",
@@ -59,6 +60,7 @@ MASKED = (
     "systemd-update-done.service", "ldconfig.service", "systemd-sysusers.service", "systemd-hwdb-update.service",
     "systemd-network-generator.service", "systemd-udev-load-credentials.service",
     "systemd-journal-catalog-update.service",
+    "modprobe@dm_mod.service", "modprobe@drm.service", "modprobe@loop.service",
 )  # fmt: skip
 # What systemd would look for at each start, before anything else, and no box has: scripts of System V, partitions to
 # find, a hibernated system, SSH on a socket of a virtual machine, and so on.

@@ -25,7 +25,7 @@ BACK_MAX_S = 180.0
 # Sold while a slot is written, and how much longer that may take than without: a disk that stalls for longer than this
 # would have the daemon's watchdog end it.
 SALES, EVERY_S, STALL_MAX_S = 60, 0.5, 14.0
-# A release that ends where nobody looks is left after 25 minutes; this one is not waited for so long.
+# A release that never gets to its proof is left after 25 minutes; this one is not waited for so long.
 OVER_S = 120.0
 
 
@@ -59,7 +59,14 @@ def _never_answers(tree: Path) -> None:
 def _ends_in_an_emergency(tree: Path) -> None:
     with (tree / "etc/fstab").open("a") as fstab:
         fstab.write("/dev/disk/by-label/none /srv ext4 x-systemd.device-timeout=5s 0 0\n")
-    timer = tree / "usr/lib/systemd/system/storebox-trial-over.timer"
+
+
+def _never_gets_to_its_proof(tree: Path) -> None:
+    units = tree / "usr/lib/systemd/system"
+    unit = "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n[Service]\nType=oneshot\nExecStart=sleep infinity\n"
+    (units / "hangs.service").write_text(unit)
+    (units / "sysinit.target.wants/hangs.service").symlink_to("../hangs.service")
+    timer = units / "storebox-trial-over.timer"
     timer.write_text(timer.read_text().replace("OnBootSec=25min", f"OnBootSec={OVER_S}s"))
 
 
@@ -78,10 +85,13 @@ BAD = (
     Bad("a release whose program dies", Release("0.1.2", change=_dies)),
     Bad("a release that does not start", Release("0.1.3", change_boot=_is_empty)),
     Bad("a release that never answers", Release("0.1.4", change=_never_answers), "port-silent"),
-    Bad(
-        "a release that ends in an emergency", Release("0.1.5", change=_ends_in_an_emergency), borne_s=OVER_S
-    ),
+    Bad("a release that ends in an emergency", Release("0.1.5", change=_ends_in_an_emergency)),
     Bad("a release that cannot mount its data", Release("0.1.6", change_boot=_cannot_mount_its_data)),
+    Bad(
+        "a release that never gets to its proof",
+        Release("0.1.7", change=_never_gets_to_its_proof),
+        borne_s=OVER_S,
+    ),
 )
 
 
