@@ -39,11 +39,14 @@ def put_program(architecture: str, epoch: int, source: Path, work: Path, root: P
     shutil.rmtree(site / "bin", ignore_errors=True)
     run(sys.executable, "-m", "pip", "install", *options, "--no-index", _wheel(epoch, source, work))
     shutil.rmtree(site / "bin", ignore_errors=True)
-    for named in site.glob("*.dist-info/direct_url.json"):
-        # Says where on this machine the wheel lay, and so does its hash.
-        named.unlink()
-        record = named.with_name("RECORD")
-        kept = [line for line in record.read_text().splitlines(keepends=True) if named.name not in line]
+    for said in site.glob("*.dist-info/direct_url.json"):
+        said.unlink()
+    for record in site.glob("*.dist-info/RECORD"):
+        # Hashes of what is not there depend on this machine: programs that name its Python, and where the wheel lay.
+        lines = record.read_text().splitlines(keepends=True)
+        kept = [
+            line for line in lines if not line.startswith("../../bin/") and "/direct_url.json," not in line
+        ]
         record.write_text("".join(kept))
     programs = root / HOME / "bin"
     programs.mkdir()
