@@ -103,6 +103,11 @@ def place_of_sale(connection: sqlite3.Connection, sale_id: bytes) -> int | None:
     return row[0] if row else None
 
 
+def has_sale_at(connection: sqlite3.Connection, place: int) -> bool:
+    """Whether a sale is known to stand at a place. Reads all rows: for what is seldom asked."""
+    return connection.execute("SELECT 1 FROM sale WHERE place = ?", (place,)).fetchone() is not None
+
+
 def head_covering(connection: sqlite3.Connection, place: int) -> bytes | None:
     """The envelope of the first signed head at or after a place, within its epoch."""
     row = connection.execute(

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from appliance.domain import event as chain
+from appliance.domain.errors import BadEvent
 from appliance.domain.event import Position
 from appliance.domain.statements import ANCHOR_TYPE, Anchor, sign
 from appliance.runtime.clock import rfc3339
@@ -79,8 +80,9 @@ def _prune_epoch(
     with closing(tables.events(connection, begin)) as rows:
         for sealed in chain.walk(end, _until(rows, min(upto, begin + events_max)), box=sealer.box):
             end = Position(epoch, sealed.link.seq, sealed.hash)
-            if sealed.link.kind in SALE_KINDS:
-                kept.append((tables.place_of(epoch, end.seq), sealed.hash, stub_of(sealed.body)))
+            place = tables.place_of(epoch, end.seq)
+            if sealed.link.kind in SALE_KINDS and (stub := _stub(connection, place, sealed.body)) is not None:
+                kept.append((place, sealed.hash, stub))
     place = tables.place_of(epoch, end.seq)
     if place > begin:
         book.write_down(connection, _chain_end(connection))
@@ -88,6 +90,17 @@ def _prune_epoch(
         _put_anchor(connection, sealer, end)
         _delete(connection, begin, place)
     return place - begin
+
+
+def _stub(connection: sqlite3.Connection, place: int, body: bytes) -> bytes | None:
+    """What is kept of a sale's event; None when it holds no sale and none is known there. Raises BadEvent."""
+    try:
+        return stub_of(body)
+    except BadEvent:
+        # Nobody can ask for it again, and a card must not fill up behind it.
+        if tables.has_sale_at(connection, place):
+            raise
+        return None
 
 
 def _chain_end(connection: sqlite3.Connection) -> Position:

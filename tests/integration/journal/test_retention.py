@@ -303,10 +303,27 @@ async def test_ticket_numbers_of_pruned_sales_are_still_known(tmp_path: Path, re
     assert f'"{REUSED}"'.encode() in again.body
 
 
-async def test_a_sale_event_that_holds_no_sale_stops_pruning_and_not_the_box(tmp_path: Path) -> None:
+async def test_an_odd_event_that_no_ack_was_given_for_leaves_like_any_other(tmp_path: Path) -> None:
     clock = FakeClock()
     async with a_journal(tmp_path, clock) as journal:
-        await journal.append(Draft("sale", b"[]"))
+        for data in (b'"something else"', b"[]", b'{"flags":[],"sale":"none"}'):
+            await journal.append(Draft("sale", data))
+        await receipt(journal, clock)
+        clock.jump_wall(timedelta(days=36))
+        await journal.append(a_note(1))
+
+        assert await prune_all(journal, clock) == 4
+
+    assert seqs(tmp_path) == [5]
+    assert verified(tmp_path).fault is None
+
+
+async def test_a_sale_whose_ack_could_no_longer_be_given_stops_pruning_and_not_the_box(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock()
+    async with a_journal(tmp_path, clock) as journal:
+        await journal.append(Draft("sale", b"[]", sale_key=bytes(16)))
         await receipt(journal, clock)
         clock.jump_wall(timedelta(days=36))
         await journal.append(a_note(1))
