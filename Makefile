@@ -69,8 +69,8 @@ image: $(VENV)/.installed  ## the image of a box: make image ARGS="--arch rpi"; 
 image-lock: $(VENV)/.installed  ## take the newest Debian packages into the image
 	$(VENV)/bin/python -m image lock
 
-image-test: $(VENV)/.installed  ## boot the amd64 image, sell, cut its power: make image-test ARGS="--cuts 30"
-	$(VENV)/bin/python -m campaigns.image $(ARGS)
+image-test: $(VENV)/.installed  ## boot the amd64 image, sell, cut its power; figures go to docs/EVIDENCE.md: make image-test ARGS="--cuts 30"
+	$(VENV)/bin/python -m campaigns.image --record docs/EVIDENCE.md $(ARGS)
 
 openapi: $(VENV)/.installed  ## write docs/openapi/box.json anew after a change of the box's API
 	$(VENV)/bin/python docs/openapi/print_box.py > docs/openapi/box.json.new

@@ -46,7 +46,7 @@ unpack() {
     "$release/bin/storebox" --version >"$release/VERSION"
     # Its units stay beside it: they are put back with it. Those of updates belong to an image with two slots.
     cp -R "$here/systemd" "$release/systemd"
-    rm -f "$release"/systemd/storebox-update.* "$release"/systemd/storebox-commit.* "$release"/systemd/storebox-trial-failed.*
+    rm -f "$release"/systemd/storebox-update.* "$release"/systemd/storebox-commit.* "$release"/systemd/storebox-trial-*
     trap - EXIT
 }
 

@@ -24,7 +24,7 @@ from appliance.gateways.identity import Identity
 from appliance.gateways.mdns import look_around
 from appliance.gateways.mdns_lookup import look_up
 from appliance.gateways.rauc import Rauc
-from appliance.gateways.units import ended_by_itself, first_started_s
+from appliance.gateways.units import ended_by_itself, first_started_s, proof_begins
 from appliance.places import files_in
 from appliance.runtime.clock import SystemClock
 from appliance.runtime.keyfile import read_public_pem
@@ -121,6 +121,7 @@ def _proven(config: Config) -> Verdict:
 
     Forked, since a box that starts has better to do than to load the same program twice; it has no threads yet.
     """
+    proof_begins()
     within_s = proof_s(config.update.prove_s, SystemClock().monotonic(), first_started_s())
     hears, tells = get_context("fork").Pipe(duplex=False)
     prover = get_context("fork").Process(target=_prove_as_owner, args=(config, within_s, tells))

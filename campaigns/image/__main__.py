@@ -12,18 +12,19 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.processes import Failed
+from bench.processes import Failed, must
 from campaigns.image import checks, faults, updates
 from campaigns.image.figures import Figures
 from campaigns.image.machine import BOX
 from campaigns.image.pi import on_a_pi
 from campaigns.image.scene import Scene, open_scene
 
+PACKED_MAX_MB = 450
 ALONE = "STOREBOX_IMAGE_TEST_ALONE"
 PARTS: dict[str, Callable[[Scene], None]] = {
     "system": checks.system,
-    "sales": checks.sales,
     "soak": checks.soak,
+    "sales": checks.sales,
     "power": faults.power,
     "hung": faults.hung,
     "full": faults.full,
@@ -61,6 +62,9 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone (repeatable)")
     parser.add_argument("--patience-s", type=float, default=600.0, help="how long a boot may take here (600)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave disk, consoles and logs there")
+    parser.add_argument(
+        "--record", type=Path, metavar="PAGE", help="keep the figures of a whole run that broke nothing there"
+    )
     options = parser.parse_args()
     alone()
     # The machine's process ends with us.
@@ -75,16 +79,27 @@ def main() -> None:
             parser.error(f"{folder} is not empty")
         figures, broken = Figures(), list[str]()
         try:
+            _is_small(image, options.arch, figures)
             if options.arch == "rpi":
                 on_a_pi(image, folder, options.patience_s, figures)
             else:
                 with open_scene(image, folder, options.patience_s, options.cuts, figures) as scene:
                     _parts(scene, options.only or list(PARTS), broken)
+            if options.record and not (options.only or broken):
+                figures.keep(options.record, f"image {options.arch}")
         except Failed as error:
             broken.append(str(error))
         print(figures.table())
     if broken:
         sys.exit("\n".join(f"image: {what}" for what in broken))
+
+
+def _is_small(image: Path, arch: str, figures: Figures) -> None:
+    """As it is downloaded, where `make image` left it."""
+    packed = sum(path.stat().st_size for path in image.parents[1].glob(f"release.{arch}/*.img.zst"))
+    root = (image.parent / "root.erofs").stat().st_size
+    figures.note("packed image; root as the box reads it", f"{packed / 1e6:.1f} MB; {root / 1e6:.1f} MB")
+    must(0 < packed <= PACKED_MAX_MB * 1e6, f"packed: {packed} bytes")
 
 
 def _parts(scene: Scene, names: list[str], broken: list[str]) -> None:

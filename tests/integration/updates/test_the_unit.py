@@ -1,10 +1,10 @@
-"""What systemd says of the daemon's unit, asked through a `systemctl` that says what one of systemd 257 would."""
+"""What systemd says of the daemon's unit and hears of a trial, by a `systemctl` that says what that of 257 would."""
 
 from pathlib import Path
 
 import pytest
 
-from appliance.gateways.units import ended_by_itself, first_started_s
+from appliance.gateways.units import ended_by_itself, first_started_s, proof_begins
 
 
 @pytest.fixture
@@ -40,3 +40,24 @@ def test_without_systemd_it_is_not_known(systemctl: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(systemctl.parent))
 
     assert (first_started_s(), ended_by_itself()) == (None, 0)
+
+
+def test_a_proof_that_begins_stops_the_timer_of_what_never_gets_there(systemctl: Path) -> None:
+    says(systemctl, f'echo "$*" >>{systemctl.parent}/told')
+
+    proof_begins()
+
+    assert (systemctl.parent / "told").read_text() == "stop storebox-trial-over.timer\n"
+
+
+@pytest.mark.parametrize("script", ["exit 5", None])
+def test_a_timer_that_cannot_be_stopped_is_told_and_stops_no_proof(
+    systemctl: Path, script: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", str(systemctl.parent))
+    if script is not None:
+        says(systemctl, script)
+
+    proof_begins()
+
+    assert caplog.messages == ["update.still_timed"]

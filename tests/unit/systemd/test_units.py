@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.gateways.units import TRIAL_OVER
 from appliance.runtime.notify import EXTENSION_S
 from appliance.services.disk import LOOK_EVERY_S
 from appliance.services.liveness import EVERY_S, LATE_MAX_S
@@ -157,3 +158,16 @@ def test_starts_that_are_used_up_lead_from_unit_to_unit() -> None:
     (again,) = map(seconds, values("storebox-again.timer", "OnUnitInactiveSec"))
     (counted,) = map(seconds, values("storebox.service", "StartLimitIntervalSec"))
     assert again > counted
+
+
+def test_a_release_on_trial_that_hangs_on_its_way_to_its_proof_is_timed_at_each_step() -> None:
+    # From sysinit.target, anew from the proof's unit; the proof itself stops it (appliance/gateways/units.py).
+    assert values(TRIAL_OVER, "WantedBy") == ["sysinit.target"]
+    assert values("storebox-commit.service", "ExecStartPre") == [
+        f"-/usr/bin/systemctl --no-block restart {TRIAL_OVER}"
+    ]
+    # Two steps of a bad release, and three minutes in which a shop must be served again.
+    (step,) = map(seconds, values(TRIAL_OVER, "OnActiveSec"))
+    (late,) = map(seconds, values(TRIAL_OVER, "AccuracySec"))
+    assert step + late < 90
+    assert (SYSTEMD / TRIAL_OVER).with_suffix(".service").exists()
