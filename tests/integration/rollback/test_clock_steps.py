@@ -13,7 +13,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.journals import a_draft, a_journal
 from tests.fakes.notes import Notes
 from tests.fakes.sales import a_sale
-from tests.integration.drain.test_drain import a_world, draining
+from tests.integration.drain.world import a_world, draining
 
 TEN_YEARS = timedelta(days=3_652)
 either_way = pytest.mark.parametrize("step", [TEN_YEARS, -TEN_YEARS], ids=["ahead", "back"])
