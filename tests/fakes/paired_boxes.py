@@ -26,7 +26,8 @@ from appliance.runtime.problem import problem_middleware
 from appliance.runtime.serving import listening
 from appliance.runtime.tls import server_context, shown_by
 from tests.fakes.authority import a_key
-from tests.fakes.till_peers import AT, CLOUD_TOKEN, FakeBox
+from tests.fakes.till_box import FakeBox
+from tests.fakes.till_peers import AT, CLOUD_TOKEN
 
 SECRET = "s" * 22
 BEGINS, ENDS = datetime(2026, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)

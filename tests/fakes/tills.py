@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 from appliance.runtime.clock import Clock
 from appliance.runtime.supervision import supervised
 from tests.fakes.tasks import until
-from tests.fakes.till_peers import CLOUD_TOKEN, TOKEN, FakeBox, FakeCloud
+from tests.fakes.till_box import FakeBox
+from tests.fakes.till_cloud import FakeCloud
+from tests.fakes.till_peers import CLOUD_TOKEN, TOKEN
 from till.options import Options
 from till.report import Line
 from till.tickets import Basket, Item

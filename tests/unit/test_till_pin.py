@@ -10,7 +10,7 @@ from appliance.domain.errors import BadSignature, ConfigError
 from appliance.domain.statements import HEAD_TYPE, RECEIPT_TYPE, Head, sign
 from appliance.domain.wire import Ack
 from tests.fakes.sales import a_sale
-from tests.fakes.till_peers import FakeBox
+from tests.fakes.till_box import FakeBox
 from till.errors import NotOurBox
 from till.pin import PinFile, identity_of
 

@@ -10,7 +10,7 @@ import pytest
 from appliance.runtime.certificates import key_spki
 from tests.fakes.authority import a_key
 from tests.fakes.paired_boxes import FakeLocator, PairedBox
-from tests.fakes.till_peers import FakeBox
+from tests.fakes.till_box import FakeBox
 from tests.integration.ladder.conftest import LOOPBACK, Till
 from tests.integration.till.test_discovery import announced
 from till.report import NotFound, Rung, Tried, Untrusted

@@ -10,7 +10,8 @@ import pytest
 from appliance.runtime.supervision import supervised
 from demo.faults import CutShort, Drip, Duplicate, Fault, Flip, Refuse, Reset, Swallow
 from tests.fakes.clock import FakeClock
-from tests.fakes.till_peers import TOKEN, FakeBox
+from tests.fakes.till_box import FakeBox
+from tests.fakes.till_peers import TOKEN
 from tests.fakes.tills import Told, a_basket
 from tests.integration.line.conftest import Shop
 from till.options import Options

@@ -8,7 +8,7 @@ import zstandard
 from appliance.domain.catalogue import Article, Lead, write_transfer
 from appliance.domain.errors import Malformed, SnapshotRequired
 from tests.fakes.clock import FakeClock
-from tests.fakes.till_peers import FakeBox
+from tests.fakes.till_box import FakeBox
 from tests.fakes.tills import Told, a_till
 from till.catalogue import open_catalogue
 from till.report import CatalogueApplied, RefusedLine, Sold

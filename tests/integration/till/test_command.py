@@ -16,7 +16,9 @@ import pytest
 from appliance.domain.catalogue import Article
 from appliance.domain.sale import parse_sale
 from tests.fakes.tasks import until
-from tests.fakes.till_peers import TOKEN, FakeBox, FakeCloud
+from tests.fakes.till_box import FakeBox
+from tests.fakes.till_cloud import FakeCloud
+from tests.fakes.till_peers import TOKEN
 from till.copy import read_copies
 from till.report import Line
 

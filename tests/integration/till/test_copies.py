@@ -9,7 +9,7 @@ from appliance.domain.event import GENESIS, Position
 from appliance.domain.sale import Sale, parse_sale
 from appliance.domain.wire import Ack
 from tests.fakes.sales import a_sale
-from tests.fakes.till_peers import FakeBox
+from tests.fakes.till_box import FakeBox
 from till.copy import Copies, Copy, open_copies, read_copies, read_counts
 
 

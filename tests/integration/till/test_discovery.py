@@ -13,7 +13,8 @@ from zeroconf.asyncio import AsyncZeroconf
 from appliance.runtime.supervision import supervised
 from tests.fakes.clock import FakeClock
 from tests.fakes.tasks import until
-from tests.fakes.till_peers import TOKEN, FakeBox
+from tests.fakes.till_box import FakeBox
+from tests.fakes.till_peers import TOKEN
 from tests.fakes.tills import Told, a_basket
 from till.discovery import SERVICE_TYPE, Found, browsing, search
 from till.options import Options

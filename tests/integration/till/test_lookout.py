@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.tasks import until
-from tests.fakes.till_peers import FakeBox
+from tests.fakes.till_box import FakeBox
 from tests.fakes.tills import Told, a_basket, a_till
 from till.report import Delivered, Disconnected, Sold, Synced, Untrusted
 

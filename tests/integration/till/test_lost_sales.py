@@ -10,7 +10,7 @@ from appliance.domain.event import GENESIS, Position
 from appliance.domain.wire import SyncedView
 from tests.fakes.clock import FakeClock
 from tests.fakes.tasks import until
-from tests.fakes.till_peers import FakeBox
+from tests.fakes.till_box import FakeBox
 from tests.fakes.tills import Told, a_basket, a_credit_note, a_till
 from till.report import Delivered, Lost, RolledBack, Sold
 

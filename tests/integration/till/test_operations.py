@@ -4,7 +4,8 @@ from pathlib import Path
 
 from appliance.domain.errors import OperationRejected
 from tests.fakes.clock import FakeClock
-from tests.fakes.till_peers import FakeBox, FakeCloud
+from tests.fakes.till_box import FakeBox
+from tests.fakes.till_cloud import FakeCloud
 from tests.fakes.tills import Told, a_till
 from till.report import ModeChanged, Passed, RefusedLine
 

@@ -10,7 +10,8 @@ from appliance.domain.sale import parse_sale
 from appliance.domain.wire import SyncedView
 from tests.fakes.clock import FakeClock
 from tests.fakes.tasks import until
-from tests.fakes.till_peers import FakeBox, FakeCloud
+from tests.fakes.till_box import FakeBox
+from tests.fakes.till_cloud import FakeCloud
 from tests.fakes.tills import Told, a_basket, a_credit_note, a_till
 from till.report import Conflict, RefusedLine, Sold, Synced
 from till.settling import BACK_OFF_CAP_S

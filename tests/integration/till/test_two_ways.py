@@ -12,7 +12,8 @@ from appliance.domain.flags import flags
 from appliance.domain.sale import parse_sale
 from tests.fakes.clock import FakeClock
 from tests.fakes.tasks import until
-from tests.fakes.till_peers import FakeBox, FakeCloud, a_proxys_error, a_sign_in_page, another_answer
+from tests.fakes.till_box import FakeBox
+from tests.fakes.till_cloud import FakeCloud, a_proxys_error, a_sign_in_page, another_answer
 from tests.fakes.tills import Told, a_basket, a_till
 from till.modes import HOLD_S
 from till.report import Delivered, ModeChanged, Proposal, Sold
