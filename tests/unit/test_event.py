@@ -1,7 +1,6 @@
 """The chain: what was sealed can be walked, and whatever was done to it afterwards shows."""
 
 import hashlib
-import random
 from typing import Any
 
 import msgspec
@@ -9,47 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.domain.canonical import canonical
 from appliance.domain.errors import BadEvent, ChainFault, Fork, Gap
-from appliance.domain.event import (
-    EVENT_BYTES_MAX,
-    GENESIS,
-    PLACE_MAX,
-    ClockReading,
-    Position,
-    Sealed,
-    content,
-    digest,
-    follow,
-    read,
-    seal,
-    walk,
-)
-
-BOX = "sb-aaaaaaaaaaaaaaaa"
-START = Position(1, 0, GENESIS)
-CLOCK = ClockReading("floor", "boot-1", 5)
-
-
-def sealed_after(after: Position, data: Any = None, **other: Any) -> Sealed:
-    fields: dict[str, Any] = {
-        "box": BOX,
-        "kind": "sale",
-        "till": "till-1",
-        "at": "2026-11-22T08:30:00.000Z",
-        "clock": CLOCK,
-    }
-    return seal(after, **(fields | other), data=data)
-
-
-def a_chain(datas: list[Any], start: Position = START) -> tuple[list[bytes], Position]:
-    """The bodies of a chain, and its head."""
-    bodies, after = [], start
-    for data in datas:
-        sealed = sealed_after(after, data)
-        bodies.append(sealed.body)
-        after = follow(after, sealed, box=BOX)
-    return bodies, after
+from appliance.domain.event import GENESIS, Position, content, digest, follow, read, walk
+from tests.unit.chains import BOX, START, a_chain, sealed_after
 
 
 def holds(bodies: list[bytes], head: Position, start: Position = START) -> bool:
@@ -150,42 +111,6 @@ def test_the_first_event_of_an_epoch_hangs_on_zeros_and_the_next_on_its_hash() -
     assert head == Position(3, 2, hashlib.sha256(second).digest())
 
 
-def test_an_event_is_canonical_json_of_the_fields_of_the_format() -> None:
-    body = sealed_after(START, {"b": 1, "a": "é"}, till=None).body
-
-    assert body == canonical(
-        {
-            "box": BOX,
-            "epoch": 1,
-            "seq": 1,
-            "prev": "0" * 64,
-            "kind": "sale",
-            "till": None,
-            "at": "2026-11-22T08:30:00.000Z",
-            "clock": {"quality": "floor", "boot": "boot-1", "mono_ns": 5},
-            "data": {"a": "é", "b": 1},
-        }
-    )
-
-
-def test_raw_data_goes_in_and_comes_out_verbatim() -> None:
-    raw = canonical({"x": [1, 2], "é": None})
-    sealed = sealed_after(START, msgspec.Raw(raw))
-
-    assert bytes(content(sealed.body).data) == raw
-    assert sealed.body == sealed_after(START, {"é": None, "x": [1, 2]}).body
-
-
-def test_reading_gives_the_place_the_bytes_and_the_hash_that_sealing_gave() -> None:
-    sealed = sealed_after(START, "x")
-    again = read(sealed.body)
-
-    assert (again.body, again.hash) == (sealed.body, sealed.hash) == (sealed.body, digest(sealed.body))
-    assert all(
-        getattr(again.link, name) == getattr(sealed.link, name) for name in again.link.__struct_fields__
-    )
-
-
 def test_content_of_a_later_form_does_not_keep_an_event_out_of_the_chain() -> None:
     body = msgspec.json.encode(
         {"box": BOX, "epoch": 1, "seq": 1, "prev": "0" * 64, "kind": "hologram", "shape": [1.5, {"x": None}]}
@@ -242,78 +167,5 @@ def test_events_before_the_fault_are_given_out() -> None:
         next(walked)
 
 
-# --- what is no event
-
-
-PLACE: dict[str, Any] = {"box": BOX, "epoch": 1, "seq": 1, "prev": "0" * 64, "kind": "sale"}
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"seq": 0},
-        {"seq": -1},
-        {"seq": 1.0},
-        {"seq": True},
-        {"seq": PLACE_MAX + 1},
-        {"seq": 2**63},
-        {"epoch": 0},
-        {"epoch": PLACE_MAX + 1},
-        {"epoch": "1"},
-        {"prev": ""},
-        {"prev": "0" * 63},
-        {"prev": "0" * 66},
-        {"prev": "g" * 64},
-        {"prev": "é"},
-        {"box": None},
-        {"kind": 1},
-    ],
-    ids=str,
-)
-def test_a_place_that_cannot_be_is_a_bad_event(wrong: dict[str, Any]) -> None:
-    read(canonical(PLACE))
-    with pytest.raises(BadEvent):
-        read(canonical(PLACE | wrong))
-
-
-@pytest.mark.parametrize("missing", list(PLACE))
-def test_an_event_without_all_of_its_place_is_a_bad_event(missing: str) -> None:
-    with pytest.raises(BadEvent):
-        read(canonical({key: value for key, value in PLACE.items() if key != missing}))
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"null", b"[]", b"[" * 60_000, b'{"x":' + b"[" * 60_000, b'{"box":"\xff"}'],
-    ids=lambda b: repr(b[:9]),
-)
-def test_bytes_that_are_no_event_are_refused_calmly(body: bytes) -> None:
-    for reading in (read, content):
-        with pytest.raises(BadEvent):
-            reading(body)
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_refused_calmly(noise: bytes) -> None:
-    for reading in (read, content):
-        with pytest.raises(BadEvent):
-            reading(noise)
-
-
-def test_an_event_over_the_limit_is_refused() -> None:
-    room = EVENT_BYTES_MAX - len(sealed_after(START, "").body)
-
-    assert len(read(sealed_after(START, "x" * room).body).body) == EVENT_BYTES_MAX
-    with pytest.raises(BadEvent, match="over the limit"):
-        read(sealed_after(START, "x" * (room + 1)).body)
-
-
 def test_positions_are_ordered_by_epoch_then_seq() -> None:
     assert Position(1, 9, b"\xff") < Position(2, 0, b"") < Position(2, 1, b"")
-
-
-@pytest.mark.parametrize("size", [0, 1, 2_046, 2_047, 2_048, 4_094, 4_095, 100_000])
-def test_the_digest_is_sha_256_whatever_the_size(size: int) -> None:
-    body = random.Random(size).randbytes(size)
-
-    assert digest(body) == hashlib.sha256(body).digest()
