@@ -3,7 +3,7 @@
 import asyncio
 import io
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,17 +19,6 @@ from appliance.storage.mirror import Mirror, open_mirror
 from appliance.storage.mirror_export import CHANGES_MAX, one_version
 from appliance.storage.mirror_load import TOMBSTONES_MAX, load, read_state
 from tests.fakes.catalogue import a_transfer, an_article, ean13, packed
-
-
-@pytest.fixture
-async def mirror(tmp_path: Path) -> AsyncIterator[Mirror]:
-    async with open_mirror(tmp_path / "mirror.db") as opened:
-        yield opened
-
-
-@pytest.fixture
-def incoming(tmp_path: Path) -> Path:
-    return tmp_path / "incoming.zst"
 
 
 def unpacked(body: bytes) -> tuple[Lead, list[Article]]:
