@@ -1,6 +1,7 @@
 """A pairing desk with real keys and a real book of tills; and a whole box that serves its LAN over TLS."""
 
 import asyncio
+import hashlib
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -12,7 +13,9 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.config import Config, Disk, Lan, Limits, Mdns
 from appliance.domain.enrolling import EnrolAnswer
@@ -34,6 +37,8 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import FakeRecorder
 from tests.integration.api.conftest import Answer
 from tests.integration.cloud.conftest import World, a_world
+
+LAN = "192.168.1.50"
 
 
 @dataclass
@@ -92,6 +97,16 @@ def a_request(
     till: str = "T1", secret: str = "", *, key: EllipticCurvePrivateKey | None = None, name: str = ""
 ) -> PairRequest:
     return PairRequest(csr(key or a_key(), till), till, secret, name)
+
+
+def shown(answer: PairAnswer) -> str:
+    """What the box sees of the certificate on a connection."""
+    der = x509.load_pem_x509_certificate(answer.certificate.encode()).public_bytes(Encoding.DER)
+    return hashlib.sha256(der).hexdigest()
+
+
+async def known_as(desk: Desk, answer: PairAnswer) -> str:
+    return await desk.presence.identify(f"Bearer {answer.token}", shown(answer), LAN)
 
 
 class LanTill:

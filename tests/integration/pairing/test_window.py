@@ -1,41 +1,25 @@
 """The pairing window: who is let in, by what, for how long and how often."""
 
 import asyncio
-import hashlib
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.domain.errors import (
     DiskFull,
     Malformed,
     NotAllowed,
-    NotFound,
     PairingClosed,
     PairingRefused,
     Unauthenticated,
 )
-from appliance.domain.pairing import TILLS_MAX, PairAnswer, PairRequest, TillRecord, TillRow, read_payload
+from appliance.domain.pairing import TILLS_MAX, PairAnswer, PairRequest, TillRow, read_payload
 from appliance.domain.wire import PairingOrder
-from appliance.runtime.certificates import csr, key_spki
+from appliance.runtime.certificates import csr
 from appliance.services.pairing import TRIES
 from appliance.services.presence import CONSOLE
 from tests.fakes.authority import a_key
-from tests.integration.pairing.conftest import Desk, a_desk, a_request
-
-LAN = "192.168.1.50"
-
-
-def shown(answer: PairAnswer) -> str:
-    """What the box sees of the certificate on a connection."""
-    der = x509.load_pem_x509_certificate(answer.certificate.encode()).public_bytes(Encoding.DER)
-    return hashlib.sha256(der).hexdigest()
-
-
-async def known_as(desk: Desk, answer: PairAnswer) -> str:
-    return await desk.presence.identify(f"Bearer {answer.token}", shown(answer), LAN)
+from tests.integration.pairing.conftest import LAN, Desk, a_desk, a_request, known_as
 
 
 async def test_a_secret_lets_one_till_in_and_its_token_is_good_with_its_key_alone(desk: Desk) -> None:
@@ -210,48 +194,6 @@ async def test_without_tls_nobody_pairs(tmp_path: Path) -> None:
         await desk.pairing.pair(a_request(), LAN)
 
 
-# --- by the key that the box before this one knew
-
-
-async def test_a_till_of_the_box_before_comes_in_by_its_key_until_it_has_used_its_token(desk: Desk) -> None:
-    key = a_key()
-    await desk.tills.inherit([TillRecord("T1", "Caisse 1", key_spki(key))])
-    request = a_request("T1", key=key)
-
-    await desk.pairing.pair(request, LAN)
-    again = await desk.pairing.pair(request, LAN)
-    assert await known_as(desk, again) == "T1"
-
-    with pytest.raises(PairingClosed):
-        await desk.pairing.pair(request, LAN)
-    assert [(view.till, view.name, view.by) for view in desk.desk.views()] == [
-        ("T1", "Caisse 1", "succession")
-    ]
-    assert desk.kinds() == ["till_paired"]
-
-
-async def test_without_a_secret_neither_another_key_nor_another_name_comes_in(desk: Desk) -> None:
-    key = a_key()
-    await desk.tills.inherit([TillRecord("T1", "", key_spki(key))])
-
-    for request in (a_request("T1"), a_request("T2", key=key)):
-        with pytest.raises(PairingClosed):
-            await desk.pairing.pair(request, LAN)
-    await desk.invited()
-    with pytest.raises(PairingRefused):
-        await desk.pairing.pair(a_request("T1"), LAN)
-
-
-async def test_an_inherited_till_that_was_revoked_does_not_come_back_with_the_next_start(desk: Desk) -> None:
-    records = [TillRecord("T1", "", key_spki(a_key())), TillRecord("T2", "", key_spki(a_key()))]
-    await desk.tills.inherit(records)
-    await desk.desk.revoke("T1")
-
-    await desk.tills.inherit(records)
-
-    assert [view.till for view in desk.desk.views()] == ["T2"]
-
-
 # --- by order of head office
 
 
@@ -281,33 +223,3 @@ async def test_an_order_by_which_a_till_came_in_is_spent_after_a_restart_too(des
 
     assert desk.secret != order.secret
     task.cancel()
-
-
-# --- what a technician does with tills
-
-
-async def test_a_revoked_till_is_known_no_more(desk: Desk) -> None:
-    answer = await desk.pairing.pair(a_request(secret=await desk.invited()), LAN)
-    assert await known_as(desk, answer) == "T1"
-
-    await desk.desk.revoke("T1")
-
-    with pytest.raises(Unauthenticated):
-        await known_as(desk, answer)
-    assert desk.kinds()[-1] == "till_revoked"
-    with pytest.raises(NotFound):
-        await desk.desk.revoke("T1")
-
-
-async def test_a_till_is_renamed_and_the_boxs_own_name_is_no_till(desk: Desk) -> None:
-    await desk.tills.put(TillRow(CONSOLE, "00"))
-    await desk.pairing.pair(a_request(secret=await desk.invited()), LAN)
-
-    view = await desk.desk.rename("T1", "Terrasse")
-
-    assert (view.till, view.name, view.last_seen_s) == ("T1", "Terrasse", None)
-    assert [row.till for row in desk.desk.views()] == ["T1"]
-    assert [record.name for record in desk.desk.records()] == ["Terrasse"]
-    for deed in (desk.desk.rename(CONSOLE, "x"), desk.desk.rename("T9", "x"), desk.desk.revoke(CONSOLE)):
-        with pytest.raises(NotFound):
-            await deed
