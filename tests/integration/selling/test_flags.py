@@ -1,83 +1,24 @@
-"""What does not add up with the till's other tickets or with the catalogue: accepted, flagged in the chain, counted."""
+"""What does not add up with the till's other tickets: accepted, flagged in the chain, counted."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from appliance.domain import event as chain
 from appliance.domain.errors import DiskFull
 from appliance.domain.sale import Sale, Tender
 from appliance.domain.wire import Ack
 from appliance.runtime.clock import rfc3339
 from appliance.runtime.database import open_reader
-from appliance.services.gate import Gate
-from appliance.services.operations import Operations
-from appliance.services.selling import Selling
-from appliance.services.wan import WanWatch
 from appliance.storage import journal_tables as tables
-from appliance.storage.journal import Journal
-from appliance.storage.mirror import Mirror, open_mirror
-from appliance.storage.policies import Policies
 from appliance.storage.ticket_book import WRITE_EVERY_EVENTS
-from tests.fakes.catalogue import a_transfer, an_article
-from tests.fakes.clock import OPENING, FakeClock
-from tests.fakes.cloud import FakeCloud
-from tests.fakes.journals import BOX, KEYS, a_journal, a_note
+from tests.fakes.clock import OPENING
+from tests.fakes.journals import a_note
 from tests.fakes.sales import a_line, a_sale
-
-
-@dataclass
-class Shop:
-    folder: Path
-    journal: Journal
-    mirror: Mirror
-    selling: Selling
-
-    async def sell(self, number: int, **fields: Any) -> list[str]:
-        """One more sale of till-1, under an id of its own; its flags as acked."""
-        ack, known = await self.selling.accept(a_sale(ticket_number=number, **fields), "till-1")
-        assert not known
-        return ack.flags
-
-    async def catalogue(self, version: int, *prices: int) -> None:
-        articles = [an_article(number, price_minor=price) for number, price in enumerate(prices, 1)]
-        await self.mirror.apply(a_transfer(self.folder / "incoming", version, articles))
-
-    def flags_in_the_chain(self) -> list[list[str]]:
-        reader = open_reader(self.folder / "journal.db")
-        try:
-            events = [chain.content(row.body) for row in tables.events(reader, 0)]
-        finally:
-            reader.close()
-        return [msgspec.json.decode(event.data)["flags"] for event in events if event.kind == "sale"]
-
-    def written_through(self) -> int:
-        reader = open_reader(self.folder / "journal.db")
-        try:
-            (place,) = reader.execute("SELECT through FROM ticket_book").fetchone()
-        finally:
-            reader.close()
-        return tables.epoch_and_seq(place)[1]
-
-
-@asynccontextmanager
-async def a_shop(folder: Path) -> AsyncIterator[Shop]:
-    clock = FakeClock()
-    wan = WanWatch(clock, random.Random(1))
-    cloud = FakeCloud(clock, BOX, KEYS)
-    async with a_journal(folder, clock) as journal, open_mirror(folder / "mirror.db") as mirror:
-        gate = Gate(Policies(mirror.writer), cloud.keys, wan)
-        selling = Selling(journal, gate, Operations(gate, cloud, journal), BOX, mirror.prices)
-        yield Shop(folder, journal, mirror, selling)
-
+from tests.integration.selling.shop import Shop, a_shop
 
 # --- the natural key
 
@@ -265,72 +206,3 @@ async def test_flags_of_all_sources_stand_in_one_order_and_each_once(tmp_path: P
 
         found = await shop.sell(3, tenders=[Tender("cash", 1)], ended_at=early, catalogue_version=3)
         assert found == ["total-tenders", "unknown-article", "clock-back", "ticket-gap"]
-
-
-# --- the catalogue
-
-
-async def test_an_article_that_the_named_catalogue_does_not_hold_is_flagged(tmp_path: Path) -> None:
-    async with a_shop(tmp_path) as shop:
-        await shop.catalogue(3, 1_299)
-        known = a_line(article_id="A0000001")
-
-        assert await shop.sell(1, lines=[known], catalogue_version=3) == []
-        assert await shop.sell(2, lines=[known, a_line()], catalogue_version=3) == ["unknown-article"]
-
-
-async def test_a_price_that_the_named_catalogue_does_not_hold_is_flagged(tmp_path: Path) -> None:
-    async with a_shop(tmp_path) as shop:
-        await shop.catalogue(3, 1_299)
-        dear = a_line(article_id="A0000001", unit_price_minor=1_300)
-
-        assert await shop.sell(1, lines=[dear], catalogue_version=3) == ["price-mismatch"]
-        foreign = {"lines": [a_line(article_id="A0000001")], "currency": "CHF"}
-        assert await shop.sell(2, catalogue_version=3, **foreign) == ["price-mismatch"]
-
-
-async def test_prices_are_held_against_the_version_that_the_sale_names_or_not_at_all(tmp_path: Path) -> None:
-    async with a_shop(tmp_path) as shop:
-        line = a_line(article_id="A0000001")
-        assert await shop.sell(1, lines=[line], catalogue_version=0) == []
-        await shop.catalogue(3, 1_299)
-        assert await shop.sell(2, lines=[line], catalogue_version=3) == []
-        await shop.catalogue(4, 1_500)
-
-        assert await shop.sell(3, lines=[line], catalogue_version=4) == ["price-mismatch"]
-        for number, other in enumerate((3, 5, None), 4):
-            assert await shop.sell(number, lines=[line], catalogue_version=other) == []
-
-
-async def test_a_line_without_a_catalogue_price_is_not_held_against_it(tmp_path: Path) -> None:
-    async with a_shop(tmp_path) as shop:
-        await shop.catalogue(3, 1_299)
-        free = [a_line(line_type="voucher", article_id="V-1"), a_line(article_id="gone", voided=True)]
-
-        assert await shop.sell(1, lines=[a_line(article_id="A0000001"), *free], catalogue_version=3) == []
-
-
-async def test_an_article_taken_out_of_the_catalogue_is_unknown(tmp_path: Path) -> None:
-    async with a_shop(tmp_path) as shop:
-        await shop.catalogue(3, 1_299, 500)
-        await shop.catalogue(4, 1_299)
-
-        line = a_line(article_id="A0000002", unit_price_minor=500)
-        assert await shop.sell(1, lines=[line], catalogue_version=4) == ["unknown-article"]
-
-
-async def test_a_trolley_larger_than_one_question_and_than_the_memory_is_judged_whole(tmp_path: Path) -> None:
-    async with a_shop(tmp_path) as shop:
-        await shop.catalogue(3, *[100] * 6_000)
-        trolleys = [
-            [
-                a_line(article_id=f"A{number:07d}", unit_price_minor=100)
-                for number in range(first, first + 900)
-            ]
-            for first in range(1, 5_401, 900)
-        ]
-
-        for number, lines in enumerate(trolleys, 1):
-            assert await shop.sell(number, lines=lines, catalogue_version=3) == []
-        lines = [*trolleys[0], a_line(article_id="A0006001", unit_price_minor=100)]
-        assert await shop.sell(len(trolleys) + 1, lines=lines, catalogue_version=3) == ["unknown-article"]
