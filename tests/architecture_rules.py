@@ -5,8 +5,8 @@ import graphlib
 
 from tests.source_modules import PACKAGES, Module, imports, names_of_imports
 
-# What measures and torments the packages; of the rules below only the length binds it.
-TOOLS = ("bench", "campaigns")
+# What measures, torments and tests the packages; of the rules below only the length binds it.
+TOOLS = ("bench", "campaigns", "tests")
 
 # Who may take from whom. Each room may also take from itself, and everybody from the bare `appliance`.
 _BASE = {"appliance.domain", "appliance.runtime"}
