@@ -110,7 +110,7 @@ class Shop:
         until_s = self._time.monotonic() + SETTLE_S
         if self.oracle.was_rolled_back:
             await self.machine.call_technician()
-        # Twice in a row: the box's own word that the line is back may follow the last sale by a moment.
+        # Twice in a row: what the box says of the line that is back follows a moment later, and travels too.
         calm = 0
         while self._time.monotonic() < until_s and not self.oracle.broken and calm < 2:
             await self._time.sleep(5.0)
@@ -124,7 +124,7 @@ class Shop:
     def _settled(self) -> bool:
         box = self.machine.box
         tills = all(till is not None and till.waiting == 0 for till in self._tills)
-        return tills and box is not None and box.journal.backlog() == 0
+        return tills and box is not None and box.wan.link.online and box.journal.backlog() == 0
 
     # --- what is judged when
 
