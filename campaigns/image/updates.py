@@ -119,7 +119,7 @@ def update(scene: Scene) -> None:
     )
     _must_run(scene, slot="b", version="0.1.1")
     order = scene.machine.shell("efibootmgr | grep -E '^Boot(Order|Current|Next)' | tr '\\n' ' '")
-    scene.note("the firmware afterwards", order)
+    scene.note("the firmware afterwards", order.strip())
     _power_cycle(scene)
     _must_run(scene, slot="b", version="0.1.1")
     _tried_by_hand(scene)
