@@ -33,19 +33,22 @@ def proof_begins() -> None:
 
     What goes wrong is logged: then the timer runs out, and the box goes back to the release before.
     """
-    command = ["systemctl", "stop", TRIAL_OVER]
     try:
-        subprocess.run(command, capture_output=True, timeout=ASK_S, check=True)  # noqa: S603  a fixed program
+        _systemctl("stop", TRIAL_OVER)
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("update.still_timed", extra={"error": str(error)})
 
 
 def _number(prop: str) -> int:
     """What a property of the unit says; 0 where nobody says."""
-    command = ["systemctl", "show", "--value", f"--property={prop}", UNIT]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=ASK_S, check=False)  # noqa: S603  a fixed program
-    except (OSError, subprocess.TimeoutExpired):
+        said = _systemctl("show", "--value", f"--property={prop}", UNIT).strip()
+    except (OSError, subprocess.SubprocessError):
         return 0
-    said = done.stdout.strip()
     return int(said) if said.isdigit() else 0
+
+
+def _systemctl(*words: str) -> bytes:
+    """What it prints. Raises OSError or SubprocessError when there is none, or it fails or takes too long."""
+    command = ["systemctl", *words]
+    return subprocess.run(command, capture_output=True, timeout=ASK_S, check=True).stdout  # noqa: S603  fixed words, and no shell
