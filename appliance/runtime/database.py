@@ -12,13 +12,14 @@ page cache, so a retry that succeeds proves nothing (Rebello et al., USENIX ATC 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from appliance.domain.errors import Busy, DiskFull, StorageFault
 from appliance.runtime.files import sync_directory
+from appliance.runtime.one_thread import OneThread
 
 Result = TypeVar("Result")
 Checkpoint = Literal["PASSIVE", "TRUNCATE"]
@@ -132,7 +133,7 @@ async def open_writer(path: Path) -> AsyncIterator[Writer]:
 
     Raises StorageFault when the file cannot be opened as such a database. Leaving the block waits for the work at hand.
     """
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"write-{path.name}")
+    executor = OneThread(f"write-{path.name}")
     loop = asyncio.get_running_loop()
     try:
         connection = await loop.run_in_executor(executor, _connect, path)

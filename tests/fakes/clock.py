@@ -14,6 +14,7 @@ import aiosqlite
 
 from appliance.domain.event import ClockQuality, ClockReading
 from appliance.runtime.clock import AGREEMENT_S
+from appliance.runtime.one_thread import Answer
 
 # A Sunday in November: every shop of the chain is open.
 OPENING = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
@@ -161,11 +162,13 @@ class FakeClock:
 def _thread_waited_for(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:
     """The future through which a task waits for a thread, if it does.
 
-    Such futures are chained to one of a thread (executors), or awaited inside aiosqlite, whose threads set them.
+    Such futures are chained to one of a thread (executors), are `OneThread`'s, or are awaited inside aiosqlite, whose
+    threads set them.
     """
     waiter = getattr(task, "_fut_waiter", None)
     callbacks = getattr(waiter, "_callbacks", None) or ()
     chained = any("_chain_future" in getattr(callback, "__qualname__", "") for callback, _ in callbacks)
+    chained = chained or isinstance(waiter, Answer)
     return cast("asyncio.Future[Any]", waiter) if chained or _is_inside_aiosqlite(task) else None
 
 

@@ -3,13 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from appliance.domain.errors import StorageFault
 from appliance.runtime.ballast import Ballast
+from appliance.runtime.one_thread import OneThread
 from appliance.services.disk import LOOK_EVERY_S, DiskWatch, Floors
 from appliance.services.liveness import EVERY_S, LATE_MAX_S, Liveness
 from appliance.storage.journal import Journal
@@ -55,10 +55,10 @@ async def test_no_sign_comes_while_the_journals_thread_is_stuck(tmp_path: Path) 
 
     async def stuck(journal: Journal) -> None:
         thread = journal._writer._executor
-        assert isinstance(thread, ThreadPoolExecutor)
+        assert isinstance(thread, OneThread)
         thread.submit(unstuck.wait)  # as an fsync that does not come back
         passing = asyncio.create_task(clock.advance(LOOK_EVERY_S))
-        await until(lambda: thread._work_queue.qsize() == 1)  # the look stands behind it
+        await until(lambda: thread._jobs.qsize() == 1)  # the look stands behind it
         assert told == [SIGN]
         unstuck.set()
         await passing
