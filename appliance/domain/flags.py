@@ -55,26 +55,25 @@ def flags(sale: Sale) -> list[str]:
     return found
 
 
-def priced_articles(sale: Sale) -> list[str]:
-    """The ids of the articles whose prices a catalogue can confirm: of what was sold or taken back, not voided."""
-    return [line.article_id for line in sale.lines if _is_priced(line)]
+def priced(sale: Sale) -> list[Line]:
+    """The lines whose prices a catalogue can confirm: of what was sold or taken back, not voided."""
+    return [
+        line
+        for line in sale.lines
+        if not line.voided and (line.line_type == "sale" or line.line_type == "return")
+    ]
 
 
-def catalogue_flags(sale: Sale, prices: Mapping[str, Price | None]) -> list[str]:
-    """How the sale differs from the catalogue it names. `prices` holds each of `priced_articles`; None: no such."""
+def catalogue_flags(lines: list[Line], currency: str, prices: Mapping[str, Price | None]) -> list[str]:
+    """How `priced` lines differ from the catalogue their sale names. `prices` holds each article; None: no such."""
     unknown = mismatch = False
-    for line in sale.lines:
-        if _is_priced(line):
-            price = prices[line.article_id]
-            if price is None:
-                unknown = True
-            elif price.price_minor != line.unit_price_minor or price.currency != sale.currency:
-                mismatch = True
+    for line in lines:
+        price = prices[line.article_id]
+        if price is None:
+            unknown = True
+        elif price.price_minor != line.unit_price_minor or price.currency != currency:
+            mismatch = True
     return ["unknown-article"] * unknown + ["price-mismatch"] * mismatch
-
-
-def _is_priced(line: Line) -> bool:
-    return not line.voided and (line.line_type == "sale" or line.line_type == "return")
 
 
 def _lines_and_totals(sale: Sale) -> list[str]:

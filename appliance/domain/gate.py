@@ -6,7 +6,7 @@ that `credit_note` would not.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated
 
 import msgspec
@@ -28,11 +28,20 @@ class Rule(msgspec.Struct, frozen=True):
     tender_types: list[str] = []
 
 
-class Policy(msgspec.Struct, frozen=True):
+class Policy(msgspec.Struct, frozen=True, dict=True):
     """Every online-only operation of the chain. Policies replace one another whole; `version` only grows."""
 
     version: Annotated[int, Meta(ge=0)]
     online_only: dict[OperationName, Rule]
+
+    @cached_property
+    def hiding(self) -> tuple[frozenset[str], frozenset[str]]:
+        """All kinds of line and, plain, of tender in which an operation hides: nearly every sale has none of them."""
+        rules = self.online_only.values()
+        return (
+            frozenset(line_type for rule in rules for line_type in rule.line_types),
+            frozenset(_plain(tender_type) for rule in rules for tender_type in rule.tender_types),
+        )
 
 
 def _rule(fr: str, en: str, **where: list[str]) -> Rule:
@@ -84,6 +93,9 @@ def operations_in(sale: Sale, policy: Policy) -> Iterator[str]:
     """The online-only operations that hide in a sale, in the policy's order; voided lines hide nothing."""
     line_types = {line.line_type for line in sale.lines if not line.voided}
     tender_types = {_plain(tender.type) for tender in sale.tenders}
+    hiding_lines, hiding_tenders = policy.hiding
+    if line_types.isdisjoint(hiding_lines) and tender_types.isdisjoint(hiding_tenders):
+        return
     for name, rule in policy.online_only.items():
         if not line_types.isdisjoint(rule.line_types) or not tender_types.isdisjoint(
             map(_plain, rule.tender_types)

@@ -18,7 +18,7 @@ from appliance.domain.errors import (
     SalePruned,
     WrongTill,
 )
-from appliance.domain.flags import catalogue_flags, flags, in_order, priced_articles
+from appliance.domain.flags import catalogue_flags, flags, in_order, priced
 from appliance.domain.sale import Sale
 from appliance.domain.tickets import ticket_of_sale
 from appliance.domain.wire import Ack, SaleView
@@ -120,8 +120,9 @@ class Selling:
         found = flags(sale)
         if self._prices is None or sale.catalogue_version is None:
             return found
-        prices = self._prices.at(sale.catalogue_version, priced_articles(sale))
-        more = catalogue_flags(sale, prices) if prices is not None else []
+        lines = priced(sale)
+        prices = self._prices.at(sale.catalogue_version, [line.article_id for line in lines])
+        more = catalogue_flags(lines, sale.currency, prices) if prices is not None else []
         return in_order(found, more) if more else found
 
     def _count_flags(self, ack: Ack, till: str) -> None:
