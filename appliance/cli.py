@@ -32,7 +32,7 @@ from appliance.runtime.clock import SystemClock
 from appliance.runtime.files import write_whole
 from appliance.runtime.logs import log_to_stderr
 from appliance.runtime.notify import notify, still_starting
-from appliance.runtime.process import run_daemon, settle
+from appliance.runtime.process import keep_to_one_core, run_daemon, settle
 from appliance.setup import Setup, until_enrolled
 from appliance.stopped import new_epoch
 from appliance.wiring import open_box
@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
     # What takes longest on a slow card is over: the program is read.
     still_starting()
     log_to_stderr()
+    keep_to_one_core()
 
     async def serve(stop: asyncio.Event) -> None:
         clock, rng = SystemClock(), random.Random()

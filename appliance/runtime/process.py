@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import gc
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -39,6 +40,16 @@ def run_daemon(main: Main) -> None:
         libc.mallopt(_TRIM_THRESHOLD, _SPARE_BYTES)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(guarded())
+
+
+def keep_to_one_core() -> None:
+    """Have this thread, and all that it starts from now on, run where it runs now. Nothing where that cannot be chosen.
+
+    The event loop and the journal's thread take turns at the interpreter's lock: on two cores they move it, and all
+    that they touch, from cache to cache, and wait for each other's core to wake up. Programs of others can move away.
+    """
+    with suppress(AttributeError, OSError):  # no Linux, no glibc; a core that was taken away
+        os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})
 
 
 def settle() -> None:

@@ -20,3 +20,5 @@ expect CapEff 0000000000000000
 expect CapBnd 0000000000000000
 expect NoNewPrivs 1
 expect Seccomp 2
+cores=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "/proc/$main/status")
+case "$cores" in *[!0-9]*) echo "it did not keep to one core: $cores"; exit 1 ;; esac

@@ -59,3 +59,37 @@ def test_what_stops_the_daemon_reaches_the_caller() -> None:
 
     with pytest.raises(RuntimeError, match="no state directory"):
         run_daemon(main)
+
+
+def test_what_keeps_to_one_core_takes_its_later_threads_along() -> None:
+    code = """
+import os, threading
+from appliance.runtime.process import keep_to_one_core
+
+keep_to_one_core()
+seen = [os.sched_getaffinity(0)]
+thread = threading.Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
+thread.start()
+thread.join()
+print(len(seen[0]), seen[0] == seen[1])
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=20).stdout
+
+    assert out == b"1 True\n"
+
+
+def test_where_no_core_may_be_chosen_all_are_used() -> None:
+    code = """
+import os
+from appliance.runtime.process import keep_to_one_core
+
+before = os.sched_getaffinity(0)
+def refused(pid: int, cores: object) -> None:  # as a unit's filter of system calls does
+    raise PermissionError(1, "Operation not permitted")
+os.sched_setaffinity = refused
+keep_to_one_core()
+print(os.sched_getaffinity(0) == before)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=20).stdout
+
+    assert out == b"True\n"
