@@ -48,7 +48,7 @@ class OneThread(Executor):
         self._jobs.put(_Job(partial(work, *args, **kwargs) if args or kwargs else work, loop, answer))
         return answer
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  see the class
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  nobody asks for it
         """End the thread once all that was handed in is done; with `wait`, return then."""
         self._jobs.put(None)
         if wait and self._thread is not None:
